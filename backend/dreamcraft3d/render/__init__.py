@@ -1,0 +1,1 @@
+"""Cameras, the volume renderer, the rasterizer and shading."""

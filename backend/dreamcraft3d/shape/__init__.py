@@ -1,0 +1,1 @@
+"""What is being optimised: fields, tetrahedra, meshes and textures."""
