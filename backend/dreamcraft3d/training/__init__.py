@@ -1,0 +1,1 @@
+"""How the embedded priors were made, runnable end to end."""

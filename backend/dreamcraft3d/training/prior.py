@@ -1,0 +1,161 @@
+"""Step 2 of training: the diffusion model shared by the 2D and the 3D prior.
+
+    python -m dreamcraft3d.training.prior --objects FOLDER [--init WEIGHTS] [--steps N]
+
+Half of each batch is text to picture (words, no camera), half is view to view (reference picture and camera, no words).
+Checkpoints, a log (``prior.jsonl``) and pictures of samples go to the cache; stopped, it goes on where it was. It ends by
+itself when neither validation loss has improved for ``--patience`` evaluations.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from diffusers.training_utils import EMAModel
+from torch import Tensor, nn
+
+from dreamcraft3d.priors.embedded import LATENT_CHANNELS, EmbeddedPrior, camera_features
+from dreamcraft3d.priors.latents import PatchLatents
+from dreamcraft3d.priors.words import NORMAL_MAP, REFERENCE_VIEW, build_tokenizer
+from dreamcraft3d.training.captions import CHANNEL_ORDERS
+from dreamcraft3d.training.pictures import Pictures, TextBatch, ViewBatch
+from dreamcraft3d.training.views import CACHE, CacheOption, ObjectsOption
+
+PATCH = 8
+BATCH = 32
+VIEW_DROP = 0.1
+CAMERA_TOLD = 0.25
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What the model is shown: arguments of ``EmbeddedPrior.denoising_loss``, B of each."""
+
+    clean: Tensor
+    words: Tensor
+    camera: Tensor
+    reference: Tensor
+
+    @staticmethod
+    def of_text(prior: EmbeddedPrior, batch: TextBatch, told: float = 0.0) -> Examples:
+        """The 2D use: words, no camera, no reference. The first ``told`` of the batch is also told the camera: from
+        there DreamBooth and LoRA set out, which know both."""
+        clean = prior.latents.encode(batch.pictures)
+        camera = camera_features(batch.azimuth, batch.elevation, with_reference=False)
+        camera[round(told * len(clean)) :] = 0
+        return Examples(clean, prior.encode_words(batch.prompts), camera, torch.zeros_like(clean))
+
+    @staticmethod
+    def of_views(prior: EmbeddedPrior, batch: ViewBatch, drop: float, generator: torch.Generator) -> Examples:
+        """The 3D use: reference and camera, no words; a share ``drop`` sees neither."""
+        clean, reference = prior.latents.encode(batch.targets), prior.latents.encode(batch.references)
+        camera = camera_features(batch.azimuth, batch.elevation, with_reference=True)
+        kept = (torch.rand(len(clean), generator=generator) >= drop).float()
+        reference = reference * kept[:, None, None, None]
+        camera = torch.cat([camera[:, :1], camera[:, 1:] * kept[:, None]], dim=1)  # the flag stays: still the 3D use
+        return Examples(clean, prior.encode_words([""] * len(clean)), camera, reference)
+
+    def and_(self, other: Examples) -> Examples:
+        """Both in one batch."""
+        mine, others = (vars(x).values() for x in (self, other))
+        return Examples(*(torch.cat(pair) for pair in zip(mine, others, strict=True)))
+
+    def loss(self, prior: EmbeddedPrior, generator: torch.Generator) -> Tensor:
+        """Denoising loss, a scalar."""
+        return prior.denoising_loss(self.clean, self.words, self.camera, generator, self.reference)
+
+
+@torch.no_grad()
+def validate(prior: EmbeddedPrior, pictures: Pictures, batches: int = 6) -> tuple[float, float]:
+    """Mean view and text losses on the same validation batches and noise every time."""
+    rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
+    view, text = [], []
+    for _ in range(batches):
+        views = Examples.of_views(prior, pictures.view_batch(BATCH, rng), 0.0, generator)
+        view.append(views.loss(prior, generator).item())
+        texts = Examples.of_text(prior, pictures.text_batch(BATCH, rng, drop=0.0))
+        text.append(texts.loss(prior, generator).item())
+    return float(np.mean(view)), float(np.mean(text))
+
+
+def _vocabulary(pictures: Pictures) -> list[str]:
+    colours = [name for c in pictures.captions for order in range(len(CHANNEL_ORDERS)) for name in c.colours[order]]
+    views = [REFERENCE_VIEW, "side back overhead", NORMAL_MAP, "a an and the of with"]
+    return [c.original for c in pictures.captions] + colours + views
+
+
+def main(
+    objects: ObjectsOption,
+    cache: CacheOption = CACHE,
+    init: Annotated[
+        Path | None, typer.Option(help="Start from these weights (a folder in the diffusers layout).")
+    ] = None,
+    steps: int = 200_000,
+    lr: float = 8e-4,
+    every: Annotated[int, typer.Option(help="Steps between evaluations.")] = 500,
+    patience: int = 8,
+    seed: int = 0,
+) -> None:
+    """Train the embedded diffusion model."""
+    train, val = Pictures(objects, cache, "train"), Pictures(objects, cache, "val")
+    torch.manual_seed(seed)
+    rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    checkpoint = cache / "prior.pt"
+    if init:
+        prior = EmbeddedPrior.load(init)
+    else:
+        latents = PatchLatents.fit(train.text_batch(800, rng).pictures, LATENT_CHANNELS, PATCH)
+        prior = EmbeddedPrior(latents, build_tokenizer(_vocabulary(train)))
+    parameters = list(prior.parameters())
+    optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=0.01, fused=True)
+    average = EMAModel(parameters, decay=0.9995, use_ema_warmup=True, power=0.75)
+    step, best, stale = 0, [float("inf")] * 2, 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        prior.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        average.load_state_dict(state["average"])
+        step, best = state["step"], state["best"]
+        rng, generator = np.random.default_rng(seed + step), generator.manual_seed(seed + step)
+    started, running = time.time(), []
+    while step < steps and stale < patience:
+        optimizer.param_groups[0]["lr"] = lr * min(1.0, (step + 1) / 200)
+        views = Examples.of_views(prior, train.view_batch(BATCH // 2, rng), VIEW_DROP, generator)
+        loss = views.and_(Examples.of_text(prior, train.text_batch(BATCH // 2, rng), CAMERA_TOLD)).loss(
+            prior, generator
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        average.step(parameters)
+        running.append(loss.item())
+        step += 1
+        if step % every == 0 or step == steps:
+            average.store(parameters)
+            average.copy_to(parameters)
+            view, text = validate(prior, val)
+            prior.save(cache / "prior")
+            average.restore(parameters)
+            stale = 0 if view < best[0] or text < best[1] else stale + 1
+            best = [min(best[0], view), min(best[1], text)]
+            record = {"step": step, "train": float(np.mean(running)), "view": view, "text": text}
+            record |= {"seconds": round(time.time() - started, 1)}
+            running = []
+            with (cache / "prior.jsonl").open("a") as log:
+                log.write(json.dumps(record) + "\n")
+            state = {"model": prior.state_dict(), "optimizer": optimizer.state_dict(), "average": average.state_dict()}
+            torch.save(state | {"step": step, "best": best}, checkpoint.with_suffix(".tmp"))
+            os.replace(checkpoint.with_suffix(".tmp"), checkpoint)
+
+
+if __name__ == "__main__":
+    typer.run(main)
