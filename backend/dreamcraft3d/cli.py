@@ -1,0 +1,241 @@
+"""The command line: ``dreamcraft3d generate``, ``texture``, ``sculpt``, ``resume``, ``presets`` and ``doctor``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from dreamcraft3d import __version__
+from dreamcraft3d.errors import UserError
+
+if TYPE_CHECKING:
+    from dreamcraft3d.pipeline.config import StageName
+    from dreamcraft3d.pipeline.run_folder import Request, RunFolder
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A picture or a prompt becomes a textured 3D object.",
+)
+console = Console(stderr=True)
+
+Output = Annotated[Path, typer.Option("--output", "-o", help="The GLB to write; the run's folder lies beside it.")]
+PresetName = Annotated[str, typer.Option("--preset", help="embedded, draft, or another of `dreamcraft3d presets`.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed makes the same object.")]
+Until = Annotated[str, typer.Option(help="The last stage: reference, coarse, geometry or texture.")]
+Image = Annotated[Path | None, typer.Option("--image", help="A picture of the object from its front.")]
+
+
+class ProgressBars:
+    """Shows a run in the terminal, a bar for each stage; Ctrl-C asks it to stop after the present step."""
+
+    def __init__(self) -> None:
+        self.progress = Progress(
+            TextColumn("{task.description:<10}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[note]}"),
+            console=console,
+        )
+        self.tasks: dict[str, Any] = {}
+        self.stop = False
+
+    def __enter__(self) -> ProgressBars:
+        self.previous = signal.signal(signal.SIGINT, self._interrupted)
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+        signal.signal(signal.SIGINT, self.previous)
+
+    def _interrupted(self, _signal: int, _frame: FrameType | None) -> None:
+        if self.stop:
+            raise KeyboardInterrupt
+        self.stop = True
+        self.said("Stopping after this step; press Ctrl-C again to stop at once.")
+
+    def said(self, sentence: str) -> None:
+        self.progress.console.print(sentence)
+
+    def began(self, stage: str, steps: int, done: int) -> None:
+        self.tasks[stage] = self.progress.add_task(stage, total=steps, completed=done, note="")
+
+    def stepped(self, stage: str, done: int, losses: dict[str, float]) -> None:
+        note = "  ".join(f"{name} {value:.3g}" for name, value in losses.items())
+        self.progress.update(self.tasks[stage], completed=done, note=note[:60])
+
+    def ended(self, stage: str, seconds: float) -> None:
+        task = self.tasks[stage]
+        self.progress.update(task, completed=self.progress.tasks[task].total, note=f"{seconds:.0f} s")
+
+    def wants_stop(self) -> bool:
+        return self.stop
+
+
+def _run(folder: RunFolder, request: Request) -> None:
+    from dreamcraft3d.pipeline.driver import Driver, Stopped
+
+    try:
+        with ProgressBars() as bars:
+            metrics = Driver(request, folder, bars).run()
+    except (Stopped, KeyboardInterrupt) as stop:
+        lost = "nothing is lost" if isinstance(stop, Stopped) else "the last steps may be lost"
+        raise UserError(f"Stopped; {lost}.", f"Go on with: dreamcraft3d resume {folder.path}") from None
+    if metrics is None:
+        console.print(f"The reference picture is {folder.path / 'reference.png'}.")
+        return
+    made, sheet = folder.path.parent / request.output, folder.path / "stages.png"
+    console.print(f"[bold]{made}[/bold] is ready; {sheet} shows how it came about.")
+
+
+def _start(
+    output: Path,
+    prompt: str,
+    preset: str,
+    seed: int,
+    until: str,
+    first: StageName = "coarse",
+    image: Path | None = None,
+    mesh: Path | None = None,
+) -> None:
+    from dreamcraft3d.picture.load import load_picture
+    from dreamcraft3d.picture.matting import cut_out
+    from dreamcraft3d.pipeline.config import STAGES, load_preset
+    from dreamcraft3d.pipeline.run_folder import Request, RunFolder
+    from dreamcraft3d.shape.meshio import load_mesh
+
+    settings = load_preset(preset)
+    stages = [s for s in STAGES if s == "reference" or STAGES.index(s) >= STAGES.index(first)]
+    if until not in stages:
+        raise UserError(f'There is no stage "{until}" here.', f"Stages: {', '.join(stages)}.")
+    if not prompt and image is None:
+        raise UserError("There is nothing to make.", 'Give a prompt, such as "a red mushroom", or --image FILE.')
+    if prompt:
+        _check_prompt(prompt)
+    if image is not None:
+        cut_out(load_picture(image))
+    if mesh is not None:
+        load_mesh(mesh)
+    output = output if output.suffix.lower() == ".glb" else output.with_name(output.name + ".glb")
+    folder, copies = RunFolder.create(output, {"image": image, "mesh": mesh})
+    request = Request(
+        output=output.name,
+        prompt=prompt,
+        image=copies["image"],
+        mesh=copies["mesh"],
+        preset=settings,
+        seed=seed,
+        first=first,
+        until=until,
+        version=__version__,
+    )
+    folder.write_request(request)
+    _run(folder, request)
+
+
+def _check_prompt(prompt: str) -> None:
+    from transformers import PreTrainedTokenizerFast
+
+    from dreamcraft3d.priors.embedded import WEIGHTS
+    from dreamcraft3d.priors.words import check_words
+
+    check_words(prompt, PreTrainedTokenizerFast.from_pretrained(WEIGHTS / "tokenizer").get_vocab())
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help='What to make: "a red mushroom".')] = "",
+    image: Image = None,
+    preset: PresetName = "embedded",
+    seed: Seed = 0,
+    until: Until = "texture",
+    output: Output = Path("out/object.glb"),
+) -> None:
+    """Make an object from a prompt, a picture, or both."""
+    _start(output, prompt.strip(), preset, seed, until, image=image)
+
+
+@app.command()
+def texture(
+    mesh: Annotated[Path, typer.Argument(help="GLB, OBJ, PLY or STL.")],
+    prompt: Annotated[str, typer.Argument(help='What it is: "a brown monkey".')],
+    image: Image = None,
+    preset: PresetName = "embedded",
+    seed: Seed = 0,
+    output: Output = Path("out/textured.glb"),
+) -> None:
+    """Paint a mesh you have."""
+    _start(output, prompt.strip(), preset, seed, "texture", first="texture", image=image, mesh=mesh)
+
+
+@app.command()
+def sculpt(
+    mesh: Annotated[Path, typer.Argument(help="GLB, OBJ, PLY or STL.")],
+    prompt: Annotated[str, typer.Argument(help='What it shall become: "a small house".')],
+    image: Image = None,
+    preset: PresetName = "embedded",
+    seed: Seed = 0,
+    until: Until = "texture",
+    output: Output = Path("out/sculpted.glb"),
+) -> None:
+    """Reshape and paint a mesh you have."""
+    _start(output, prompt.strip(), preset, seed, until, first="geometry", image=image, mesh=mesh)
+
+
+@app.command()
+def resume(run: Annotated[Path, typer.Argument(help="The run's folder, or its GLB.")]) -> None:
+    """Go on with a run that was stopped."""
+    from dreamcraft3d.pipeline.run_folder import RunFolder
+
+    folder, request = RunFolder.open(run)
+    _run(folder, request)
+
+
+@app.command()
+def presets() -> None:
+    """List the presets."""
+    from dreamcraft3d.pipeline.config import load_preset, preset_names
+
+    for name in preset_names():
+        typer.echo(f"{name:<12}{load_preset(name).about}")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine has and what the embedded priors need."""
+    from dreamcraft3d.doctor import report
+
+    good = True
+    for line in report():
+        console.print(f"[{'green' if line.good else 'red'}]{'ok ' if line.good else 'NO '}[/] {line.text}")
+        good &= line.good
+    if not good:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is a sentence on standard error and exit status 2."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        app(standalone_mode=True)
+    except UserError as error:
+        console.print(f"[red]{error.sentence}[/red] {error.hint}".strip(), soft_wrap=True, highlight=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Against the truth: the quality report, looking objects up, recovering known ones."""

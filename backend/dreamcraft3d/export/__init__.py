@@ -1,0 +1,1 @@
+"""UV unwrapping, texture baking, file formats and the pictures people look at."""

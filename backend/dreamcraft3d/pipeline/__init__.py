@@ -1,0 +1,1 @@
+"""The four stages, and the driver that runs, checkpoints and resumes them."""

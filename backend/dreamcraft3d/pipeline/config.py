@@ -1,0 +1,179 @@
+"""What a run is made of: typed settings, read from presets, kept whole in the run's folder."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from dreamcraft3d.errors import UserError
+
+StageName = Literal["reference", "coarse", "geometry", "texture"]
+STAGES: tuple[StageName, ...] = ("reference", "coarse", "geometry", "texture")
+Range = tuple[float, float]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ReferenceSettings(_Settings):
+    """From words to a picture: how many are drawn (the best is kept), in how many steps, with what guidance."""
+
+    candidates: int
+    steps: int
+    guidance_scale: float
+
+
+class Distillation(_Settings):
+    """Hybrid score distillation: the weight of the 2D term, mu times which is the 3D term's, and the timesteps.
+
+    Timesteps move from ``timesteps_start`` to ``timesteps_end`` (fractions of the schedule) over the first
+    ``annealed_until`` of the stage; views open from the reference's to all over the first ``views_until``.
+    """
+
+    weight: float
+    mu: float
+    flat_scale: float
+    view_scale: float
+    views: int
+    timesteps_start: Range
+    timesteps_end: Range
+    annealed_until: float
+    views_until: float
+
+
+class ReferenceLosses(_Settings):
+    """Weights of the losses at the reference view."""
+
+    rgb: float
+    mask: float
+    depth: float
+    normal: float
+
+
+class CoarseSettings(_Settings):
+    """The implicit surface: dense lattice or hash grid, first as a density (NeRF), then as a signed distance (NeuS)."""
+
+    encoding: Literal["dense", "hash"]
+    resolution: int
+    picture: int
+    samples: int
+    density_steps: int
+    sdf_steps: int
+    sampled_views: int
+    sampled_view_steps: int
+    fit_steps: int
+    shape_rate: float
+    sdf_rate: float
+    sharpness_rate: float
+    colour_rate: float
+    smoothness: float
+    colour_smoothness: float
+    sparsity: float
+    eikonal: float
+    reference: ReferenceLosses
+    distillation: Distillation
+
+
+class GeometrySettings(_Settings):
+    """DMTet: cells a side of its grid, node a side of its colours, and how often the 2D prior sees normals."""
+
+    resolution: int
+    colour_resolution: int
+    picture: int
+    steps: int
+    shape_rate: float
+    colour_rate: float
+    normal_share: float
+    consistency: float
+    laplacian: float
+    smoothness: float
+    reference: ReferenceLosses
+    distillation: Distillation
+
+
+class TextureSettings(_Settings):
+    """Bootstrapped score distillation: rounds of restoring, DreamBooth and distilling against a LoRA.
+
+    ``restore_levels`` are the noise levels t' of the rounds, one each.
+    """
+
+    colour_resolution: int
+    picture: int
+    restore_levels: tuple[float, ...]
+    restore_with: Literal["words", "reference"]
+    restored_views: int
+    restore_steps: int
+    dreambooth_steps: int
+    dreambooth_batch: int
+    dreambooth_rate: float
+    distil_steps: int
+    lora_rank: int
+    lora_rate: float
+    guidance_scale: float
+    colour_rate: float
+    weight: float
+    smoothness: float
+    views: int
+    timesteps: Range
+    reference: ReferenceLosses
+
+
+class ExportSettings(_Settings):
+    """Side of the baked texture, and of the contact sheet's pictures, in pixels."""
+
+    texture: int
+    sheet: int
+
+
+class Preset(_Settings):
+    """Everything that makes a run what it is, besides what was asked for."""
+
+    name: str
+    about: str
+    half_extent: float
+    reference: ReferenceSettings
+    coarse: CoarseSettings
+    geometry: GeometrySettings
+    texture: TextureSettings
+    export: ExportSettings
+
+
+def preset_names() -> list[str]:
+    """The presets in the package."""
+    folder = resources.files("dreamcraft3d.presets")
+    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+
+
+def load_preset(name: str) -> Preset:
+    """A preset by name; one that says ``base = "other"`` overrides that one's values.
+
+    Raises:
+        UserError: there is no such preset, or it does not read as one.
+    """
+    try:
+        return Preset.model_validate(_read(name))
+    except ValidationError as error:
+        raise UserError(
+            f"The preset {name} has a mistake: {error.errors()[0]['msg']} at {error.errors()[0]['loc']}."
+        ) from None
+
+
+def _read(name: str) -> dict[str, object]:
+    if name not in preset_names():
+        raise UserError(f'There is no preset "{name}".', f"Presets: {', '.join(preset_names())}.")
+    text = resources.files("dreamcraft3d.presets").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    values = tomllib.loads(text)
+    base = values.pop("base", None)
+    return values if base is None else _merged(_read(base), values)
+
+
+def _merged(base: dict[str, object], over: dict[str, object]) -> dict[str, object]:
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged

@@ -1,0 +1,208 @@
+"""Runs the stages in order: one loop for all of them, with checkpoints, so that a run can stop and go on anywhere."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from dreamcraft3d.picture.framing import FRONT_FILL
+from dreamcraft3d.pipeline.coarse import CoarseStage, load_field
+from dreamcraft3d.pipeline.config import STAGES, StageName
+from dreamcraft3d.pipeline.finish import export_run
+from dreamcraft3d.pipeline.geometry import GeometryStage, load_shape, nearest_colours
+from dreamcraft3d.pipeline.reference import (
+    Reference,
+    describe,
+    make_reference,
+    picture_from_file,
+    picture_from_words,
+    reference_from_mesh,
+)
+from dreamcraft3d.pipeline.run_folder import Request, RunFolder
+from dreamcraft3d.pipeline.stage import Context, Stage
+from dreamcraft3d.pipeline.texture import TextureStage
+from dreamcraft3d.priors.embedded import EmbeddedPrior
+from dreamcraft3d.priors.words import check_words
+from dreamcraft3d.render.camera import Cameras, half_height
+from dreamcraft3d.shape.mesh import Mesh
+from dreamcraft3d.shape.meshio import Placement, load_mesh, normalise
+from dreamcraft3d.shape.sdf import MeshSdf
+
+CHECKPOINT_SECONDS = 20.0
+SHEET_VIEWS = 8
+
+
+class Observer(Protocol):
+    """Whoever watches a run."""
+
+    def said(self, sentence: str) -> None:
+        """Something worth telling: the words used, the picture's caption."""
+        ...
+
+    def began(self, stage: str, steps: int, done: int) -> None:
+        """A stage begins, or goes on after ``done`` steps."""
+        ...
+
+    def stepped(self, stage: str, done: int, losses: dict[str, float]) -> None:
+        """``done`` steps of a stage are taken."""
+        ...
+
+    def ended(self, stage: str, seconds: float) -> None:
+        """A stage is finished."""
+        ...
+
+    def wants_stop(self) -> bool:
+        """Asked after every step: whether to leave a checkpoint and stop."""
+        ...
+
+
+class Stopped(Exception):
+    """The run was stopped on request; its checkpoint is written."""
+
+
+class Driver:
+    """One run, from what its folder holds to the exported object.
+
+    Args:
+        request: what was asked for.
+        folder: where results and checkpoints are.
+        observer: told of progress.
+    """
+
+    def __init__(self, request: Request, folder: RunFolder, observer: Observer) -> None:
+        self.request = request
+        self.folder = folder
+        self.observer = observer
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.seconds: dict[str, dict[str, float]] = folder.read_json("progress.json")
+
+    def run(self) -> dict[str, object] | None:
+        """Do what is still to be done.
+
+        Returns:
+            the metrics written to ``metrics.json``, or None if the run ends with the reference picture.
+
+        Raises:
+            UserError: something given is unusable; the sentence says what.
+            Stopped: the observer wanted it.
+        """
+        prior = EmbeddedPrior.load(device=self.device).requires_grad_(False)
+        mesh, placement = self._given_mesh()
+        reference = self._reference(prior, mesh)
+        if self.request.until == "reference":
+            return None
+        context = Context(self.request.preset, prior, reference, self.device, self.request.seed)
+        for name in STAGES[STAGES.index(self.request.first) : STAGES.index(self.request.until) + 1]:
+            if not self.folder.result(name).is_file():
+                self._run_stage(self._make_stage(name, context, mesh))
+        return export_run(self.request, self.folder, reference, placement, self.device)
+
+    def _given_mesh(self) -> tuple[Mesh | None, Placement | None]:
+        if self.request.mesh is None:
+            return None, None
+        mesh, placement = fit_mesh(load_mesh(self.folder.path / self.request.mesh), self.request.preset.half_extent)
+        colours = None if mesh.colours is None else mesh.colours.to(self.device)
+        return Mesh(mesh.vertices.to(self.device), mesh.faces.to(self.device), colours), placement
+
+    def _reference(self, prior: EmbeddedPrior, mesh: Mesh | None) -> Reference:
+        path, progress = self.folder.result("reference"), self.folder.read_json("reference.json")
+        if path.is_file() and progress:
+            return Reference.load(path, str(progress["prompt"]), self.device)
+        self.observer.began("reference", 1, 0)
+        started = time.monotonic()
+        generator = torch.Generator().manual_seed(self.request.seed)
+        settings, size = self.request.preset.reference, prior.latents.size
+        prompt = self.request.prompt
+        if prompt:
+            checked = check_words(prompt, prior.tokenizer.get_vocab())
+            prompt = checked.text
+            self.observer.said(f'Words used: "{prompt}".')
+        if self.request.image is not None:
+            picture = picture_from_file(self.folder.path / self.request.image, size)
+            if not prompt:
+                prompt = describe(picture)
+                self.observer.said(f'No prompt was given; the picture reads as "{prompt}".')
+            reference = make_reference(prompt, picture, self.device)
+        elif mesh is not None:
+            reference = reference_from_mesh(prior, prompt, mesh, settings, generator)
+        else:
+            picture = picture_from_words(prior, prompt, settings, size, generator)
+            reference = make_reference(prompt, picture, self.device)
+        self.folder.save_views("reference", reference_pictures(reference))
+        reference.save(path)
+        self.folder.write_json("reference.json", {"prompt": prompt})
+        self._tick("reference", 1, time.monotonic() - started)
+        self.observer.ended("reference", self.seconds["reference"]["seconds"])
+        return reference
+
+    def _make_stage(self, name: StageName, context: Context, mesh: Mesh | None) -> Stage:
+        preset = self.request.preset
+        if name == "coarse":
+            return CoarseStage(context)
+        first = self.request.first == name
+        if name == "geometry":
+            if first and mesh is not None:
+                return GeometryStage(context, MeshSdf(mesh), nearest_colours(mesh))
+            field = load_field(self.folder.result("coarse"), preset.coarse, preset.half_extent, self.device)
+            return GeometryStage(context, field.signed_distance, field.albedo)
+        if first and mesh is not None:
+            return TextureStage(context, mesh, nearest_colours(mesh), fresh=True)
+        shape, colour = load_shape(self.folder.result("geometry"), preset.half_extent, self.device)
+        return TextureStage(context, shape, colour)
+
+    def _run_stage(self, stage: Stage) -> None:
+        saved = self.folder.load_checkpoint(stage.name)
+        done = 0
+        if saved is not None:
+            done, state = saved
+            stage.restore(state)
+        self.observer.began(stage.name, stage.steps, done)
+        started = kept = time.monotonic()
+        while done < stage.steps:
+            losses = stage.step(done)
+            done += 1
+            self.observer.stepped(stage.name, done, losses)
+            stop = self.observer.wants_stop()
+            if stop or time.monotonic() - kept > CHECKPOINT_SECONDS:
+                self.folder.save_checkpoint(stage.name, done, stage.state())
+                kept = time.monotonic()
+            if stop:
+                self._tick(stage.name, done, time.monotonic() - started)
+                raise Stopped
+        self.folder.save_views(stage.name, self._pictures(stage))
+        result = self.folder.result(stage.name)
+        stage.finish(result.with_suffix(".tmp"))
+        os.replace(result.with_suffix(".tmp"), result)
+        self.folder.checkpoint.unlink(missing_ok=True)
+        self._tick(stage.name, done, time.monotonic() - started)
+        self.observer.ended(stage.name, self.seconds[stage.name]["seconds"])
+
+    def _pictures(self, stage: Stage) -> Tensor:
+        cameras = Cameras.ring(SHEET_VIEWS, elevation=15).to(self.device)
+        return torch.cat([stage.render(cameras[[i]], self.request.preset.export.sheet) for i in range(SHEET_VIEWS)])
+
+    def _tick(self, stage: str, steps: int, seconds: float) -> None:
+        before = self.seconds.get(stage, {"seconds": 0.0})["seconds"]
+        self.seconds[stage] = {"seconds": round(before + seconds, 2), "steps": steps}
+        self.folder.write_json("progress.json", self.seconds)
+
+
+def fit_mesh(mesh: Mesh, half_extent: float) -> tuple[Mesh, Placement]:
+    """A mesh at the size the priors expect, or smaller if it would not fit in the box; and the way back."""
+    fitted, placement = normalise(mesh, FRONT_FILL * 2 * half_height())
+    largest = float(fitted.vertices.abs().max())
+    if largest <= 0.95 * half_extent:
+        return fitted, placement
+    return normalise(mesh, FRONT_FILL * 2 * half_height() * 0.95 * half_extent / largest)
+
+
+def reference_pictures(reference: Reference) -> Tensor:
+    """(3, S, S, 3): the picture, its depth (near is bright) and its normals, on white."""
+    mask = reference.mask
+    depth = ((1 - 0.8 * reference.depth) * mask + 1 - mask).expand_as(reference.rgb)
+    normal = (reference.normal / 2 + 0.5) * mask + 1 - mask
+    return torch.cat([reference.rgb, depth, normal])

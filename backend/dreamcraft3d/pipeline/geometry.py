@@ -1,0 +1,153 @@
+"""Stage 3: a DMTet mesh with a colour field, rasterized, refined by hybrid distillation on normals and colours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from dreamcraft3d.distillation.sds import distillation_loss
+from dreamcraft3d.distillation.timesteps import Annealed
+from dreamcraft3d.pipeline.config import GeometrySettings
+from dreamcraft3d.pipeline.losses import reference_losses, total
+from dreamcraft3d.pipeline.stage import Context, joined, opened, random_cameras
+from dreamcraft3d.priors.embedded import WordsGuidance
+from dreamcraft3d.priors.words import NORMAL_MAP, without_colours
+from dreamcraft3d.render.camera import Cameras
+from dreamcraft3d.render.mesh import MeshViews, render_mesh
+from dreamcraft3d.shape.colour import Albedo, DenseColour
+from dreamcraft3d.shape.dmtet import DMTet, mesh_laplacian, normal_consistency
+from dreamcraft3d.shape.mesh import Mesh
+from dreamcraft3d.shape.meshio import keep_components
+
+
+class GeometryStage:
+    """Args of the constructor:
+
+    context: shared by all stages.
+    signed_distance: (N, 3) points to (N,), negative inside: the coarse field, or any mesh's.
+    albedo: the colours to start from.
+    """
+
+    name = "geometry"
+
+    def __init__(self, context: Context, signed_distance: Callable[[Tensor], Tensor], albedo: Albedo) -> None:
+        self.context = context
+        self.settings: GeometrySettings = context.preset.geometry
+        self.steps = self.settings.steps
+        self.generator = torch.Generator().manual_seed(context.seed + 1)
+        self.reference = context.reference.at(self.settings.picture)
+        self.hybrid = context.hybrid(self.settings.distillation)
+        normal_words = f"{NORMAL_MAP} {without_colours(context.reference.prompt)}"
+        self.normals = WordsGuidance(context.prior, normal_words, self.settings.distillation.flat_scale)
+        d = self.settings.distillation
+        self.timesteps = Annealed(d.timesteps_start, d.timesteps_end, d.annealed_until)
+        half_extent = context.preset.half_extent
+        with torch.no_grad():
+            self.dmtet = DMTet.from_sdf(signed_distance, self.settings.resolution, half_extent, context.device)
+        self.colour = DenseColour(self.settings.colour_resolution, half_extent).to(context.device).imitate(albedo)
+        self._make_optimizer()
+
+    def _make_optimizer(self) -> None:
+        self.optimizer = torch.optim.Adam(
+            [
+                {"params": list(self.dmtet.parameters()), "lr": self.settings.shape_rate},
+                {"params": list(self.colour.parameters()), "lr": self.settings.colour_rate},
+            ],
+            betas=(0.9, 0.99),
+            eps=1e-15,
+        )
+
+    def step(self, index: int) -> dict[str, float]:
+        settings = self.settings.distillation
+        progress = index / self.steps
+        cameras = random_cameras(settings.views, opened(progress, settings.views_until), self.generator)
+        mesh = self.dmtet.extract()
+        views = render_mesh(
+            mesh, joined(Cameras.at(0.0), cameras).to(self.context.device), self.settings.picture, albedo=self.colour
+        )
+        losses = reference_losses(
+            self.settings.reference, self.reference, views.rgb[:1], views.mask[:1], views.depth[:1], views.normal[:1]
+        )
+        timesteps = self.timesteps.draw(progress, len(cameras), 1000, self.generator)
+        if self._shows_normals(index):
+            pictures = normal_picture(views)[1:]
+            loss = distillation_loss(pictures, self.normals, cameras, timesteps, self.generator)
+        else:
+            loss = self.hybrid.loss(views.rgb[1:], cameras, timesteps, self.generator)
+        losses["distillation"] = settings.weight * loss
+        losses["consistency"] = self.settings.consistency * normal_consistency(mesh.vertices, mesh.faces)
+        if self.settings.laplacian:
+            losses["laplacian"] = self.settings.laplacian * mesh_laplacian(mesh.vertices, mesh.faces)
+        losses["smoothness"] = self.settings.smoothness * self.colour.smoothness()
+        self.optimizer.zero_grad()
+        total(losses).backward()
+        self.optimizer.step()
+        return {name: float(loss.detach()) for name, loss in losses.items()}
+
+    def _shows_normals(self, index: int) -> bool:
+        """Evenly spread over the steps, ``normal_share`` of them."""
+        share = self.settings.normal_share
+        return int((index + 1) * share) > int(index * share)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "dmtet": self.dmtet.state_dict(),
+            "colour": self.colour.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.dmtet = DMTet.from_state(state["dmtet"]).to(self.context.device)
+        self.colour.load_state_dict(state["colour"])
+        self._make_optimizer()
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+
+    @torch.no_grad()
+    def render(self, cameras: Cameras, size: int) -> Tensor:
+        return render_mesh(self.dmtet.extract(), cameras, size, albedo=self.colour).rgb.clamp(0, 1)
+
+    @torch.no_grad()
+    def finish(self, path: Path) -> None:
+        mesh = keep_components(self.dmtet.extract())
+        save_shape(path, Mesh(mesh.vertices.detach(), mesh.faces), self.colour)
+
+
+def normal_picture(views: MeshViews) -> Tensor:
+    """World normals as a picture (B, S, S, 3) on white, (n + 1) / 2, as the 2D prior knows normal maps."""
+    return (views.normal + views.mask) / 2 + (1 - views.mask)
+
+
+def save_shape(path: Path, mesh: Mesh, colour: DenseColour) -> None:
+    """Write a mesh and its colour lattice."""
+    tensors = {"vertices": mesh.vertices, "faces": mesh.faces, "colour": colour.grid.values.detach()}
+    save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, path)
+
+
+def load_shape(path: Path, half_extent: float, device: torch.device) -> tuple[Mesh, DenseColour]:
+    """What :func:`save_shape` wrote."""
+    tensors = load_file(path)
+    colour = DenseColour(tensors["colour"].shape[-1], half_extent)
+    with torch.no_grad():
+        colour.grid.values.copy_(tensors["colour"])
+    return Mesh(tensors["vertices"].to(device), tensors["faces"].to(device)), colour.to(device)
+
+
+def nearest_colours(mesh: Mesh) -> Albedo:
+    """The vertex colours of a mesh as an albedo in space: each point takes those of the nearest vertex."""
+    colours = mesh.colours if mesh.colours is not None else torch.full_like(mesh.vertices, 0.7)
+    tree = cKDTree(mesh.vertices.cpu().numpy())
+
+    def albedo(points: Tensor) -> Tensor:
+        _, index = tree.query(points.detach().cpu().numpy(), workers=-1)
+        return F.embedding(torch.from_numpy(index).to(colours.device), colours)
+
+    return albedo

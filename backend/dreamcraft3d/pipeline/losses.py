@@ -1,0 +1,56 @@
+"""Losses at the reference view; every one a function of pictures (B, S, S, C)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dreamcraft3d.pipeline.config import ReferenceLosses
+from dreamcraft3d.pipeline.reference import Reference
+
+
+def masked_rgb(rgb: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared error of colour inside the mask (paper: masked L2)."""
+    return ((rgb - reference).square() * mask).sum() / (3 * mask.sum()).clamp(min=1)
+
+
+def mask_error(mask: Tensor, reference: Tensor) -> Tensor:
+    """Mean squared error of coverage."""
+    return (mask - reference).square().mean()
+
+
+def negative_pearson(depth: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
+    """1 - correlation of two depths over the mask; indifferent to scale and shift."""
+    inside = mask[..., 0] > 0.5
+    a, b = depth[inside].flatten(), reference[inside].flatten()
+    if a.numel() < 2:
+        return depth.sum() * 0
+    a, b = a - a.mean(), b - b.mean()
+    return 1 - (a * b).sum() / (a.norm() * b.norm()).clamp(min=1e-6)
+
+
+def normal_cosine(normal: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
+    """1 - cosine between unit normals, mean over the mask."""
+    inside = mask[..., 0] > 0.5
+    return 1 - (normal[inside] * reference[inside]).sum(dim=-1).mean() if inside.any() else normal.sum() * 0
+
+
+def reference_losses(
+    weights: ReferenceLosses, reference: Reference, rgb: Tensor, mask: Tensor, depth: Tensor, normal: Tensor
+) -> dict[str, Tensor]:
+    """The weighted losses that a stage asks for, by name; pictures are (1, S, S, C) at the reference's size."""
+    losses: dict[str, Tensor] = {}
+    if weights.rgb:
+        losses["rgb"] = weights.rgb * masked_rgb(rgb, reference.rgb, reference.mask)
+    if weights.mask:
+        losses["mask"] = weights.mask * mask_error(mask, reference.mask)
+    if weights.depth:
+        losses["depth"] = weights.depth * negative_pearson(depth, reference.depth, reference.mask)
+    if weights.normal:
+        losses["normal"] = weights.normal * normal_cosine(normal, reference.normal, reference.mask)
+    return losses
+
+
+def total(losses: dict[str, Tensor]) -> Tensor:
+    """Their sum, a scalar."""
+    return torch.stack(list(losses.values())).sum()

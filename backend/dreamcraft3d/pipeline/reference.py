@@ -1,0 +1,157 @@
+"""Stage 1: the reference picture, from words or from a file, cut out and framed, with its depth and normals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from dreamcraft3d.picture.caption import Captioner
+from dreamcraft3d.picture.framing import FramedPicture, frame
+from dreamcraft3d.picture.load import load_picture
+from dreamcraft3d.picture.matting import cut_out
+from dreamcraft3d.picture.surface import SurfaceEstimator
+from dreamcraft3d.pipeline.config import ReferenceSettings
+from dreamcraft3d.priors.embedded import EmbeddedPrior, FrontGuidance
+from dreamcraft3d.priors.sampling import restore
+from dreamcraft3d.render.camera import Cameras
+from dreamcraft3d.render.mesh import render_mesh
+from dreamcraft3d.shape.mesh import Mesh
+
+REDRAWN = 0.9
+"""How much of a given mesh's own look is lost before the words redraw it: the noise level t'."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the object looks like from its front (azimuth 0, elevation 0), and its words.
+
+    Attributes:
+        prompt: without view words.
+        rgb: (1, S, S, 3) on white, [0, 1].
+        mask: (1, S, S, 1) coverage.
+        depth: (1, S, S, 1) in [0, 1] inside the mask, far = large, 0 outside.
+        normal: (1, S, S, 3) unit world normals, 0 outside.
+    """
+
+    prompt: str
+    rgb: Tensor
+    mask: Tensor
+    depth: Tensor
+    normal: Tensor
+
+    def at(self, size: int) -> Reference:
+        """The same at another size."""
+        if self.rgb.shape[1] == size:
+            return self
+        normal = F.normalize(_resized(self.normal, size), dim=-1, eps=1e-3)
+        rgb, mask, depth = (_resized(x, size) for x in (self.rgb, self.mask, self.depth))
+        return Reference(self.prompt, rgb, mask, depth, normal)
+
+    def save(self, path: Path) -> None:
+        tensors = {"rgb": self.rgb, "mask": self.mask, "depth": self.depth, "normal": self.normal}
+        save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, path, {"prompt": self.prompt})
+
+    @staticmethod
+    def load(path: Path, prompt: str, device: torch.device | str) -> Reference:
+        return Reference(prompt, **{k: v.to(device) for k, v in load_file(path).items()})
+
+
+def _resized(picture: Tensor, size: int) -> Tensor:
+    return F.interpolate(
+        picture.permute(0, 3, 1, 2), (size, size), mode="bilinear", antialias=picture.shape[1] > size
+    ).permute(0, 2, 3, 1)
+
+
+def draw_pictures(
+    prior: EmbeddedPrior, prompt: str, settings: ReferenceSettings, count: int, generator: torch.Generator
+) -> Tensor:
+    """``count`` pictures (count, 128, 128, 3) of a prompt, seen exactly from the front."""
+    guidance = FrontGuidance(prior, prompt, settings.guidance_scale)
+    size = prior.unet.config.sample_size
+    noise = torch.randn(count, prior.unet.config.out_channels, size, size, generator=generator)
+    cameras = Cameras.at([0.0] * count)
+    latents = restore(guidance, noise.to(prior.latents.mean), cameras, steps=settings.steps)
+    return prior.latents.decode(latents).clamp(0, 1)
+
+
+def picture_from_file(path: Path, size: int) -> FramedPicture:
+    """A picture file, cut out and framed.
+
+    Raises:
+        UserError: the file is missing, broken, or shows no object that can be cut out.
+    """
+    return frame(cut_out(load_picture(path)), size)
+
+
+def picture_from_words(
+    prior: EmbeddedPrior, prompt: str, settings: ReferenceSettings, size: int, generator: torch.Generator
+) -> FramedPicture:
+    """The best of several pictures drawn for a prompt: the one whose latents the prior is surest of.
+
+    Raises:
+        UserError: no picture shows an object that can be cut out.
+    """
+    pictures = draw_pictures(prior, prompt, settings, settings.candidates, generator)
+    best = int(_surprise(prior, prompt, pictures, settings).argmin())
+    opaque = torch.ones_like(pictures[best, ..., :1])
+    return frame(cut_out(torch.cat([pictures[best], opaque], dim=-1).cpu()), size)
+
+
+@torch.no_grad()
+def _surprise(prior: EmbeddedPrior, prompt: str, pictures: Tensor, settings: ReferenceSettings) -> Tensor:
+    """(B,) mean squared error of the prior's noise prediction over the same noise at a few timesteps."""
+    guidance = FrontGuidance(prior, prompt, 1.0)
+    clean = prior.latents.encode(pictures)
+    generator = torch.Generator().manual_seed(0)
+    total = torch.zeros(len(pictures))
+    for level in (300, 500, 700):
+        noise = torch.randn(clean[:1].shape, generator=generator).to(clean).expand_as(clean)
+        timesteps = torch.full((len(clean),), level, device=clean.device)
+        noisy = prior.scheduler.add_noise(clean, noise, timesteps)
+        predicted = guidance.predict_noise(noisy, timesteps, Cameras.at([0.0] * len(clean)))
+        total += (predicted - noise).square().mean(dim=(1, 2, 3)).cpu()
+    return total
+
+
+def describe(picture: FramedPicture) -> str:
+    """Words for a picture given without any: the nearest caption the embedded priors know."""
+    return Captioner.load().caption(picture)
+
+
+def make_reference(prompt: str, picture: FramedPicture, device: torch.device | str) -> Reference:
+    """Estimate depth and normals of a framed picture."""
+    rgb, mask = picture.rgb[None].to(device), picture.mask[None].to(device)
+    surface = SurfaceEstimator.load().to(device).estimate(rgb, mask)
+    x, y, z = surface.normal.unbind(dim=-1)  # of the front camera: right is world +y, up +z, toward it +x
+    return Reference(prompt, rgb, mask, surface.depth, torch.stack([z, x, y], dim=-1))
+
+
+def reference_from_mesh(
+    prior: EmbeddedPrior, prompt: str, mesh: Mesh, settings: ReferenceSettings, generator: torch.Generator
+) -> Reference:
+    """A picture of a given mesh as the words would have it: its front, noised nearly to nothing and drawn anew.
+
+    Mask, depth and normals are the mesh's own.
+
+    Args:
+        mesh: at the size :func:`fit_mesh` gives it.
+    """
+    front = Cameras.at(0.0).to(mesh.vertices.device)
+    views = render_mesh(mesh, front, prior.latents.size)
+    guidance = FrontGuidance(prior, prompt, settings.guidance_scale)
+    clean = prior.latents.encode(views.rgb)
+    noise = torch.randn(clean.shape, generator=generator).to(clean)
+    timesteps = torch.tensor([int(REDRAWN * len(prior.alphas_cumprod))], device=clean.device)
+    noisy = prior.scheduler.add_noise(clean, noise, timesteps)
+    drawn = prior.latents.decode(restore(guidance, noisy, front, start=REDRAWN, steps=settings.steps)).clamp(0, 1)
+    depth = views.depth
+    inside = views.mask > 0.5
+    near, far = depth[inside].min(), depth[inside].max()
+    depth = ((depth - near) / (far - near).clamp(min=1e-6)).clamp(0, 1) * inside
+    normal = F.normalize(views.normal, dim=-1, eps=1e-3)
+    return Reference(prompt, drawn * views.mask + 1 - views.mask, views.mask, depth, normal)

@@ -1,0 +1,85 @@
+"""What the driver knows of a stage: it takes steps, can be saved and restored, shown, and finished."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from dreamcraft3d.distillation.hybrid import Hybrid
+from dreamcraft3d.pipeline.config import Distillation, Preset
+from dreamcraft3d.pipeline.reference import Reference
+from dreamcraft3d.priors.embedded import EmbeddedPrior, ReferenceGuidance, WordsGuidance
+from dreamcraft3d.render.camera import Cameras
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all stages share."""
+
+    preset: Preset
+    prior: EmbeddedPrior
+    reference: Reference
+    device: torch.device
+    seed: int
+
+    def hybrid(self, settings: Distillation) -> Hybrid:
+        """The 2D and the 3D prior, asked for this run's words and picture."""
+        return Hybrid(
+            WordsGuidance(self.prior, self.reference.prompt, settings.flat_scale),
+            ReferenceGuidance(self.prior, self.reference.rgb, settings.view_scale),
+            settings.mu,
+        )
+
+
+class Stage(Protocol):
+    """An optimisation in ``steps`` steps."""
+
+    name: str
+    steps: int
+
+    def step(self, index: int) -> dict[str, float]:
+        """Take step ``index`` (from 0) and tell its losses by name."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Everything the next step depends on: tensors and plain values only."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state` gave."""
+        ...
+
+    def render(self, cameras: Cameras, size: int) -> Tensor:
+        """Shaded pictures (B, size, size, 3) of the object as it is."""
+        ...
+
+    def finish(self, path: Path) -> None:
+        """Write the stage's result, a safetensors file."""
+        ...
+
+
+def random_cameras(count: int, opened: float, generator: torch.Generator) -> Cameras:
+    """Cameras around the object: azimuth within 180 degrees of the front, elevation in [-10, 45], half of them uniform
+    in elevation and half in its sine; ``opened`` in [0, 1] narrows both ranges toward the reference view (progressive
+    views)."""
+    spread = torch.rand(count, generator=generator)
+    low, high = torch.deg2rad(torch.tensor([-10.0, 45.0])).sin()
+    by_sine = torch.rad2deg(torch.asin(low + spread * (high - low)))
+    even = torch.rand(count, generator=generator) < 0.5
+    elevation = torch.where(even, -10 + 55 * spread, by_sine)
+    azimuth = torch.rand(count, generator=generator) * 360 - 180
+    return Cameras(azimuth * opened, elevation * opened)
+
+
+def joined(first: Cameras, second: Cameras) -> Cameras:
+    """Both batches in one."""
+    return Cameras(torch.cat([first.azimuth, second.azimuth]), torch.cat([first.elevation, second.elevation]))
+
+
+def opened(progress: float, until: float) -> float:
+    """How far the views are opened at ``progress`` of a stage that opens them until ``until``."""
+    return 1.0 if until <= 0 else min(progress / until, 1.0)

@@ -1,0 +1,156 @@
+"""Stage 4: the shape stands still and its colours are repainted by bootstrapped score distillation.
+
+Each round renders the object from all around, noises the pictures to t' and restores them with the *frozen* prior,
+trains a DreamBooth on the restored pictures (identifier in the prompt, camera, the reference picture among them), then
+distils from it with eps_DreamBooth - eps_LoRA, a LoRA following the renders. t' falls from round to round, so that what
+is restored changes less each time.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dreamcraft3d.distillation.sds import add_noise, distillation_loss
+from dreamcraft3d.pipeline.config import TextureSettings
+from dreamcraft3d.pipeline.geometry import save_shape
+from dreamcraft3d.pipeline.losses import reference_losses, total
+from dreamcraft3d.pipeline.stage import Context, joined, random_cameras
+from dreamcraft3d.priors.adapted import AdaptedGuidance
+from dreamcraft3d.priors.embedded import ReferenceGuidance, WordsGuidance
+from dreamcraft3d.priors.sampling import restore
+from dreamcraft3d.priors.words import identified
+from dreamcraft3d.render.camera import Cameras
+from dreamcraft3d.render.mesh import render_mesh
+from dreamcraft3d.shape.colour import Albedo, DenseColour
+from dreamcraft3d.shape.mesh import Mesh
+
+FRESH_LEVEL = 0.9
+
+
+class TextureStage:
+    """Args of the constructor:
+
+    context: shared by all stages.
+    mesh: the shape to paint.
+    albedo: the colours to start from.
+    fresh: those colours mean nothing, so a first round at t' = 0.9 paints over them.
+    """
+
+    name = "texture"
+
+    def __init__(self, context: Context, mesh: Mesh, albedo: Albedo, fresh: bool = False) -> None:
+        self.context = context
+        self.mesh = mesh
+        self.settings: TextureSettings = context.preset.texture
+        self.round_steps = self.settings.dreambooth_steps + self.settings.distil_steps
+        self.levels = (FRESH_LEVEL,) * fresh + self.settings.restore_levels
+        self.steps = len(self.levels) * self.round_steps
+        self.generator = torch.Generator().manual_seed(context.seed + 2)
+        self.reference = context.reference.at(self.settings.picture)
+        half_extent = context.preset.half_extent
+        self.colour = DenseColour(self.settings.colour_resolution, half_extent).to(context.device).imitate(albedo)
+        self.optimizer = torch.optim.Adam(self.colour.parameters(), lr=self.settings.colour_rate, betas=(0.9, 0.99))
+        prompt = context.reference.prompt
+        self.dreambooth = AdaptedGuidance(context.prior, identified(prompt), self.settings.guidance_scale)
+        self.lora = AdaptedGuidance(context.prior, prompt, 1.0, self.settings.lora_rank)
+        rates = self.settings.dreambooth_rate, self.settings.lora_rate
+        self.dreambooth_optimizer = torch.optim.AdamW(self.dreambooth.parameters, lr=rates[0])
+        self.lora_optimizer = torch.optim.AdamW(self.lora.parameters, lr=rates[1])
+        elevations = [(-5.0, 30.0, 10.0)[i % 3] for i in range(self.settings.restored_views)]
+        around = Cameras.ring(self.settings.restored_views)
+        self.views = joined(Cameras.at(0.0), Cameras(around.azimuth, torch.tensor(elevations)))
+        self.restored: Tensor | None = None
+
+    def step(self, index: int) -> dict[str, float]:
+        round_index, within = divmod(index, self.round_steps)
+        if within == 0:
+            self.restored = self._restore(self.levels[round_index])
+        if within < self.settings.dreambooth_steps:
+            return self._train_dreambooth()
+        return self._distil()
+
+    @torch.no_grad()
+    def _restore(self, level: float) -> Tensor:
+        """r_t'(x): encoded pictures (1 + N, C, h, w), the reference first, then the restored renders."""
+        prior, reference = self.context.prior, self.context.reference
+        around = self.views[slice(1, None)]
+        renders = self.render(around, self.settings.picture)
+        clean = prior.latents.encode(renders)
+        timesteps = torch.full((len(clean),), int(level * len(prior.alphas_cumprod)) - 1, device=clean.device)
+        noise = torch.randn(clean.shape, generator=self.generator).to(clean)
+        noisy = add_noise(clean, noise, prior.alphas_cumprod, timesteps)
+        frozen = self._restorer()
+        restored = restore(frozen, noisy, around, start=level, steps=self.settings.restore_steps)
+        return torch.cat([prior.latents.encode(reference.rgb), restored])
+
+    def _restorer(self) -> WordsGuidance | ReferenceGuidance:
+        scale = self.context.preset.geometry.distillation
+        if self.settings.restore_with == "words":
+            return WordsGuidance(self.context.prior, self.context.reference.prompt, scale.flat_scale)
+        return ReferenceGuidance(self.context.prior, self.context.reference.rgb, scale.view_scale)
+
+    def _train_dreambooth(self) -> dict[str, float]:
+        assert self.restored is not None
+        chosen = torch.randperm(len(self.views), generator=self.generator)[: self.settings.dreambooth_batch]
+        clean = self.restored[chosen.to(self.restored.device)]
+        loss = self.dreambooth.loss(clean, self.views[chosen], self.generator)
+        self.dreambooth_optimizer.zero_grad()
+        loss.backward()
+        self.dreambooth_optimizer.step()
+        return {"dreambooth": float(loss.detach())}
+
+    def _distil(self) -> dict[str, float]:
+        settings = self.settings
+        cameras = random_cameras(settings.views, 1.0, self.generator)
+        views = render_mesh(
+            self.mesh, joined(Cameras.at(0.0), cameras).to(self.context.device), settings.picture, albedo=self.colour
+        )
+        losses = reference_losses(
+            settings.reference, self.reference, views.rgb[:1], views.mask[:1], views.depth[:1], views.normal[:1]
+        )
+        low, high = (int(x * 1000) for x in settings.timesteps)
+        timesteps = torch.randint(low, high, (len(cameras),), generator=self.generator)
+        loss = distillation_loss(views.rgb[1:], self.dreambooth, cameras, timesteps, self.generator, self.lora)
+        losses["distillation"] = settings.weight * loss
+        losses["smoothness"] = settings.smoothness * self.colour.smoothness()
+        self.optimizer.zero_grad()
+        total(losses).backward()
+        self.optimizer.step()
+        lora = self.lora.loss(self.lora.encode(views.rgb[1:].detach()), cameras, self.generator)
+        self.lora_optimizer.zero_grad()
+        lora.backward()
+        self.lora_optimizer.step()
+        return {name: float(loss.detach()) for name, loss in losses.items()} | {"lora": float(lora.detach())}
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "colour": self.colour.state_dict(),
+            "dreambooth": self.dreambooth.state_dict(),
+            "lora": self.lora.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "dreambooth_optimizer": self.dreambooth_optimizer.state_dict(),
+            "lora_optimizer": self.lora_optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "restored": self.restored,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.colour.load_state_dict(state["colour"])
+        self.dreambooth.load_state_dict(state["dreambooth"])
+        self.lora.load_state_dict(state["lora"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.dreambooth_optimizer.load_state_dict(state["dreambooth_optimizer"])
+        self.lora_optimizer.load_state_dict(state["lora_optimizer"])
+        self.generator.set_state(state["generator"])
+        self.restored = None if state["restored"] is None else state["restored"].to(self.context.device)
+
+    @torch.no_grad()
+    def render(self, cameras: Cameras, size: int) -> Tensor:
+        return render_mesh(self.mesh, cameras, size, albedo=self.colour).rgb.clamp(0, 1)
+
+    def finish(self, path: Path) -> None:
+        save_shape(path, self.mesh, self.colour)
