@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dreamcraft3d.distillation.hybrid import Hybrid
 from dreamcraft3d.distillation.sds import add_noise, distillation_loss, score_gradient
-from dreamcraft3d.distillation.timesteps import Annealed, linear
+from dreamcraft3d.distillation.timesteps import Annealed
 from dreamcraft3d.pipeline.stage import joined, opened, random_cameras
 from dreamcraft3d.priors.embedded import make_scheduler
 from dreamcraft3d.priors.sampling import restore
@@ -158,10 +158,6 @@ def test_drawn_timesteps_fill_the_range_and_stay_in_the_schedule() -> None:
     assert (last.min(), last.max()) == (20, 999)
     assert first.dtype == torch.int64
     assert schedule.draw(0.0, 5, 1000, seeded()).equal(schedule.draw(0.0, 5, 1000, seeded()))
-
-
-def test_linear_holds_its_end() -> None:
-    assert [linear(p, 1.0, 3.0, 0.5) for p in (0.0, 0.25, 0.5, 1.0)] == [1.0, 2.0, 3.0, 3.0]
 
 
 def test_views_open_from_the_reference_to_all_around() -> None:

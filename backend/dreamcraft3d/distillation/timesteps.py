@@ -1,4 +1,4 @@
-"""Which timestep to distil at, and with what weight."""
+"""Which timestep to distil at."""
 
 from __future__ import annotations
 
@@ -35,9 +35,3 @@ class Annealed:
         return torch.randint(int(low * total), int(high * total) + 1, (batch,), generator=generator).clamp(
             max=total - 1
         )
-
-
-def linear(progress: float, start: float, end: float, until: float = 1.0) -> float:
-    """A scalar that moves linearly from ``start`` to ``end`` over the first ``until`` of a stage."""
-    r = 1.0 if until <= 0 else min(progress / until, 1.0)
-    return start + r * (end - start)

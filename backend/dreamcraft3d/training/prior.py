@@ -19,14 +19,17 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from diffusers.models.attention_processor import AttnProcessor
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
+from dreamcraft3d.export.sheet import contact_sheet
 from dreamcraft3d.priors.embedded import LATENT_CHANNELS, EmbeddedPrior, camera_features
 from dreamcraft3d.priors.latents import PatchLatents
 from dreamcraft3d.priors.words import NORMAL_MAP, REFERENCE_VIEW, build_tokenizer
 from dreamcraft3d.training.captions import CHANNEL_ORDERS
 from dreamcraft3d.training.pictures import Pictures, TextBatch, ViewBatch
+from dreamcraft3d.training.samples import sample_rows
 from dreamcraft3d.training.views import CACHE, CacheOption, ObjectsOption
 
 PATCH = 8
@@ -86,6 +89,11 @@ def validate(prior: EmbeddedPrior, pictures: Pictures, batches: int = 6) -> tupl
     return float(np.mean(view)), float(np.mean(text))
 
 
+def half_precision() -> torch.autocast:
+    """Products in bfloat16, sums and weights in single precision: 1.7 times as many steps on a CPU that has it."""
+    return torch.autocast("cpu", torch.bfloat16)
+
+
 def _vocabulary(pictures: Pictures) -> list[str]:
     colours = [name for c in pictures.captions for order in range(len(CHANNEL_ORDERS)) for name in c.colours[order]]
     views = [REFERENCE_VIEW, "side back overhead", NORMAL_MAP, "a an and the of with"]
@@ -100,7 +108,7 @@ def main(
     ] = None,
     steps: int = 200_000,
     lr: float = 8e-4,
-    every: Annotated[int, typer.Option(help="Steps between evaluations.")] = 500,
+    every: Annotated[int, typer.Option(help="Steps between evaluations.")] = 1000,
     patience: int = 8,
     seed: int = 0,
 ) -> None:
@@ -114,6 +122,7 @@ def main(
     else:
         latents = PatchLatents.fit(train.text_batch(800, rng).pictures, LATENT_CHANNELS, PATCH)
         prior = EmbeddedPrior(latents, build_tokenizer(_vocabulary(train)))
+    prior.unet.set_attn_processor(AttnProcessor())  # torch's fused attention in bfloat16 took half of a CPU's step
     parameters = list(prior.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=0.01, fused=True)
     average = EMAModel(parameters, decay=0.9995, use_ema_warmup=True, power=0.75)
@@ -129,9 +138,9 @@ def main(
     while step < steps and stale < patience:
         optimizer.param_groups[0]["lr"] = lr * min(1.0, (step + 1) / 200)
         views = Examples.of_views(prior, train.view_batch(BATCH // 2, rng), VIEW_DROP, generator)
-        loss = views.and_(Examples.of_text(prior, train.text_batch(BATCH // 2, rng), CAMERA_TOLD)).loss(
-            prior, generator
-        )
+        texts = Examples.of_text(prior, train.text_batch(BATCH // 2, rng), CAMERA_TOLD)
+        with half_precision():
+            loss = views.and_(texts).loss(prior, generator)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -144,6 +153,8 @@ def main(
             average.copy_to(parameters)
             view, text = validate(prior, val)
             prior.save(cache / "prior")
+            with half_precision():
+                contact_sheet(sample_rows(prior, val), cache / "samples" / f"{step:06}.png")
             average.restore(parameters)
             stale = 0 if view < best[0] or text < best[1] else stale + 1
             best = [min(best[0], view), min(best[1], text)]
