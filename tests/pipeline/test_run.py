@@ -380,13 +380,31 @@ def test_a_run_that_was_moved_goes_on_where_it_is(
 
 
 def test_every_preset_reads_and_says_what_it_is() -> None:
-    assert {"embedded", "draft"} <= set(preset_names())
+    assert {"embedded", "draft", "paper"} <= set(preset_names())
     for name in preset_names():
         preset = load_preset(name)
         assert preset.name == name
         assert preset.about
     with pytest.raises(UserError, match="no preset"):
         load_preset("../embedded")
+
+
+def test_the_papers_representations_run_through_every_stage(tmp_path: Path, picture_file: Path) -> None:
+    """Hash grid, NeRF then NeuS, DMTet, rounds of BSD: a few steps of each, on small pictures and a coarse grid."""
+    values = load_preset("paper").model_dump()
+    values["coarse"] |= {"picture": 16, "samples": 48, "density_steps": 2, "sdf_steps": 2}
+    values["geometry"] |= {"resolution": 40, "picture": 48, "steps": 2, "faces": 3000}
+    values["texture"] |= {"picture": 48, "restore_levels": [0.5, 0.3], "restored_views": 2, "restore_steps": 3}
+    values["texture"] |= {"dreambooth_steps": 1, "distil_steps": 1, "colour_resolution": 32}
+    for stage in ("coarse", "geometry"):
+        values[stage]["distillation"]["views"] = 1
+    values["export"] |= {"texture": 256, "sheet": 32}
+    watcher = Watcher()
+    folder = prepare(tmp_path / "egg.glb", Preset.model_validate(values), image=picture_file)
+    metrics = drive(folder, watcher)
+    assert metrics is not None
+    assert watcher.ends == ["reference", "coarse", "geometry", "texture"]
+    assert 2500 < metrics["mesh"]["faces"] <= 3000
 
 
 def test_losses_vanish_at_the_reference_itself() -> None:

@@ -79,9 +79,11 @@ class CoarseSettings(_Settings):
 
 
 class GeometrySettings(_Settings):
-    """DMTet: cells a side of its grid, node a side of its colours, and how often the 2D prior sees normals."""
+    """DMTet: cells a side of its grid, nodes a side of its colours, how often the 2D prior sees normals, and how many
+    faces the mesh may have in the end."""
 
     resolution: int
+    faces: int
     colour_resolution: int
     picture: int
     steps: int

@@ -27,7 +27,7 @@ from dreamcraft3d.render.texture import sample_texture
 from dreamcraft3d.shape.colour import Albedo
 from dreamcraft3d.shape.dmtet import DMTet
 from dreamcraft3d.shape.mesh import Mesh
-from dreamcraft3d.shape.meshio import Placement, keep_components
+from dreamcraft3d.shape.meshio import Placement, decimate, keep_components
 
 TURNTABLE_FRAMES = 36
 
@@ -89,7 +89,7 @@ def final_shape(request: Request, folder: RunFolder, device: torch.device) -> tu
     field = load_field(folder.result("coarse"), preset.coarse, preset.half_extent, device)
     with torch.no_grad():
         dmtet = DMTet.from_sdf(field.signed_distance, preset.geometry.resolution, preset.half_extent, device)
-        return keep_components(dmtet.extract()), field.albedo
+        return decimate(keep_components(dmtet.extract()), preset.geometry.faces), field.albedo
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ from dreamcraft3d.render.mesh import MeshViews, render_mesh
 from dreamcraft3d.shape.colour import Albedo, DenseColour
 from dreamcraft3d.shape.dmtet import DMTet, mesh_laplacian, normal_consistency
 from dreamcraft3d.shape.mesh import Mesh
-from dreamcraft3d.shape.meshio import keep_components
+from dreamcraft3d.shape.meshio import decimate, keep_components
 
 
 class GeometryStage:
@@ -117,7 +117,7 @@ class GeometryStage:
 
     @torch.no_grad()
     def finish(self, path: Path) -> None:
-        mesh = keep_components(self.dmtet.extract())
+        mesh = decimate(keep_components(self.dmtet.extract()), self.settings.faces)
         save_shape(path, Mesh(mesh.vertices.detach(), mesh.faces), self.colour)
 
 
