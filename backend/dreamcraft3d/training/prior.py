@@ -4,7 +4,8 @@
 
 Half of each batch is text to picture (words, no camera), half is view to view (reference picture and camera, no words).
 Checkpoints, a log (``prior.jsonl``) and pictures of samples go to the cache; stopped, it goes on where it was. It ends by
-itself when neither validation loss has improved for ``--patience`` evaluations.
+itself when neither validation loss has improved for ``--patience`` evaluations. Several processes share the batch when
+started by ``torchrun --nproc-per-node N -m dreamcraft3d.training.prior``.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from dreamcraft3d.priors.words import NORMAL_MAP, REFERENCE_VIEW, build_tokenize
 from dreamcraft3d.training.captions import CHANNEL_ORDERS
 from dreamcraft3d.training.pictures import Pictures, TextBatch, ViewBatch
 from dreamcraft3d.training.samples import sample_rows
+from dreamcraft3d.training.team import Team
 from dreamcraft3d.training.views import CACHE, CacheOption, ObjectsOption
 
 PATCH = 8
@@ -113,42 +115,46 @@ def main(
     seed: int = 0,
 ) -> None:
     """Train the embedded diffusion model."""
+    team = Team()
     train, val = Pictures(objects, cache, "train"), Pictures(objects, cache, "val")
     torch.manual_seed(seed)
-    rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    checkpoint = cache / "prior.pt"
     if init:
         prior = EmbeddedPrior.load(init)
     else:
-        latents = PatchLatents.fit(train.text_batch(800, rng).pictures, LATENT_CHANNELS, PATCH)
+        latents = PatchLatents.fit(train.text_batch(800, np.random.default_rng(seed)).pictures, LATENT_CHANNELS, PATCH)
         prior = EmbeddedPrior(latents, build_tokenizer(_vocabulary(train)))
     prior.unet.set_attn_processor(AttnProcessor())  # torch's fused attention in bfloat16 took half of a CPU's step
     parameters = list(prior.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=0.01, fused=True)
     average = EMAModel(parameters, decay=0.9995, use_ema_warmup=True, power=0.75)
-    step, best, stale = 0, [float("inf")] * 2, 0
+    checkpoint, step, best, stale = cache / "prior.pt", 0, [float("inf")] * 2, 0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         prior.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         average.load_state_dict(state["average"])
         step, best = state["step"], state["best"]
-        rng, generator = np.random.default_rng(seed + step), generator.manual_seed(seed + step)
+    rng = np.random.default_rng([seed, step, team.rank])
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    share = BATCH // 2 // team.size
     started, running = time.time(), []
     while step < steps and stale < patience:
         optimizer.param_groups[0]["lr"] = lr * min(1.0, (step + 1) / 200)
-        views = Examples.of_views(prior, train.view_batch(BATCH // 2, rng), VIEW_DROP, generator)
-        texts = Examples.of_text(prior, train.text_batch(BATCH // 2, rng), CAMERA_TOLD)
+        views = Examples.of_views(prior, train.view_batch(share, rng), VIEW_DROP, generator)
+        texts = Examples.of_text(prior, train.text_batch(share, rng), CAMERA_TOLD)
         with half_precision():
             loss = views.and_(texts).loss(prior, generator)
         optimizer.zero_grad()
         loss.backward()
+        team.average_gradients(parameters)
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         average.step(parameters)
         running.append(loss.item())
         step += 1
-        if step % every == 0 or step == steps:
+        if step % every and step < steps:
+            continue
+        if team.rank == 0:
             average.store(parameters)
             average.copy_to(parameters)
             view, text = validate(prior, val)
@@ -160,12 +166,13 @@ def main(
             best = [min(best[0], view), min(best[1], text)]
             record = {"step": step, "train": float(np.mean(running)), "view": view, "text": text}
             record |= {"seconds": round(time.time() - started, 1)}
-            running = []
             with (cache / "prior.jsonl").open("a") as log:
                 log.write(json.dumps(record) + "\n")
             state = {"model": prior.state_dict(), "optimizer": optimizer.state_dict(), "average": average.state_dict()}
             torch.save(state | {"step": step, "best": best}, checkpoint.with_suffix(".tmp"))
             os.replace(checkpoint.with_suffix(".tmp"), checkpoint)
+        running = []
+        stale = team.agree(stale)
 
 
 if __name__ == "__main__":
