@@ -46,9 +46,7 @@ def make_unet() -> UNet2DConditionModel:
         attention_head_dim=32,
         class_embed_type="projection",
         resnet_time_scale_shift="scale_shift",
-        addition_embed_type="text",  # words and camera, pooled, also steer every block through the time embedding
-        addition_embed_type_num_heads=6,
-        projection_class_embeddings_input_dim=CAMERA_FEATURES,
+        projection_class_embeddings_input_dim=CAMERA_FEATURES + TEXT_WIDTH,
     )
 
 
@@ -164,7 +162,9 @@ class EmbeddedPrior(nn.Module):
         beside = torch.zeros_like(noisy) if reference is None else reference
         token = camera.repeat(1, TEXT_WIDTH // CAMERA_FEATURES)[:, None]  # the camera is a word, too
         context = torch.cat([words, token], dim=1)
-        return self.unet(torch.cat([noisy, beside], dim=1), timesteps, context, class_labels=camera).sample
+        # Camera and words also steer every block, beside the timestep; the last token has read all words.
+        steering = torch.cat([camera, words[:, -1]], dim=1)
+        return self.unet(torch.cat([noisy, beside], dim=1), timesteps, context, class_labels=steering).sample
 
     def predict_noise(
         self, noisy: Tensor, timesteps: Tensor, words: Tensor, camera: Tensor, reference: Tensor | None = None

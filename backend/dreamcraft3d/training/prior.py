@@ -38,6 +38,9 @@ PATCH = 8
 BATCH = 32
 VIEW_DROP = 0.1
 CAMERA_TOLD = 0.25
+WARM_UP = 200
+COOL_DOWN = 0.3
+"""The learning rate falls to nothing over this share of the steps, at the end."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,9 @@ def main(
     init: Annotated[
         Path | None, typer.Option(help="Start from these weights (a folder in the diffusers layout).")
     ] = None,
-    steps: int = 200_000,
+    steps: Annotated[
+        int, typer.Option(help="In all; the last three in ten bring the learning rate to nothing.")
+    ] = 40_000,
     lr: float = 8e-4,
     every: Annotated[int, typer.Option(help="Steps between evaluations.")] = 1000,
     patience: int = 8,
@@ -125,7 +130,7 @@ def main(
         prior = EmbeddedPrior(latents, build_tokenizer(_vocabulary(train)))
     prior.unet.set_attn_processor(AttnProcessor())  # torch's fused attention in bfloat16 took half of a CPU's step
     parameters = list(prior.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=0.01, fused=True)
+    optimizer = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     average = EMAModel(parameters, decay=0.9995, use_ema_warmup=True, power=0.75)
     checkpoint, step, best, stale = cache / "prior.pt", 0, [float("inf")] * 2, 0
     if checkpoint.exists():
@@ -139,7 +144,7 @@ def main(
     share = BATCH // 2 // team.size
     started, running = time.time(), []
     while step < steps and stale < patience:
-        optimizer.param_groups[0]["lr"] = lr * min(1.0, (step + 1) / 200)
+        optimizer.param_groups[0]["lr"] = lr * min((step + 1) / WARM_UP, 1.0, (1 - step / steps) / COOL_DOWN)
         views = Examples.of_views(prior, train.view_batch(share, rng), VIEW_DROP, generator)
         texts = Examples.of_text(prior, train.text_batch(share, rng), CAMERA_TOLD)
         with half_precision():
