@@ -30,6 +30,10 @@ class Mailbox:
         self._waiting = [held for held in self._waiting if not supersedes(message, held[0])]
         self._waiting.append((message, arrays))
 
+    def look(self) -> Received:
+        """The oldest message, which stays. Raises IndexError if there is none."""
+        return self._waiting[0]
+
     def take(self) -> Received:
         """The oldest message. Raises IndexError if there is none."""
         return self._waiting.pop(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,9 @@ Finished = tuple[RunFolder, dict[str, Any]]
 class Watcher:
     """Writes down what it is told, and stops the run where it is asked to."""
 
-    def __init__(self, stop_after: tuple[str, int] | None = None) -> None:
-        self.stop_after = stop_after
+    def __init__(self, stop_after: tuple[str, int] | None = None, shows: bool = False) -> None:
+        self.stop_after, self.shows = stop_after, shows
+        self.surfaces: list[tuple[str, Mesh | None]] = []
         self.sentences: list[str] = []
         self.steps: list[tuple[str, int]] = []
         self.begun: list[tuple[str, int, int]] = []
@@ -58,8 +60,15 @@ class Watcher:
     def ended(self, stage: str, seconds: float) -> None:
         self.ends.append(stage)
 
+    def pictured(self, picture: Tensor) -> None:
+        self.picture = picture
+
+    def shaped(self, stage: str, surface: Callable[[], Mesh | None]) -> None:
+        if self.shows:
+            self.surfaces.append((stage, surface()))
+
     def wants_stop(self) -> bool:
-        return self.stop_after is not None and self.steps[-1] == self.stop_after
+        return self.stop_after is not None and self.steps[-1:] == [self.stop_after]
 
 
 def prepare(output: Path, preset: Preset, **asked: Any) -> RunFolder:
