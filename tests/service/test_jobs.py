@@ -116,7 +116,9 @@ def test_the_texture_coordinates_are_those_of_the_glb(draft: tuple[str, Letters]
     arrays = draft[1][-1][1]
     body = next(iter(trimesh.load(io.BytesIO(arrays["glb"].tobytes()), file_type="glb").geometry.values()))
     np.testing.assert_allclose(body.visual.uv[body.faces].reshape(-1, 2), arrays["uv"], atol=1e-5)
-    np.testing.assert_allclose(body.vertices[body.faces][..., [2, 0, 1]], arrays["vertices"][arrays["faces"]], atol=1e-5)
+    np.testing.assert_allclose(
+        body.vertices[body.faces][..., [2, 0, 1]], arrays["vertices"][arrays["faces"]], atol=1e-5
+    )
 
 
 def test_who_attaches_later_gets_the_result(draft: tuple[str, Letters], backend: Backend) -> None:
