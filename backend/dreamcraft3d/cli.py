@@ -1,4 +1,5 @@
-"""The command line: ``dreamcraft3d generate``, ``texture``, ``sculpt``, ``resume``, ``presets`` and ``doctor``."""
+"""The command line: ``dreamcraft3d generate``, ``texture``, ``sculpt``, ``resume``, ``serve``, ``presets``
+and ``doctor``."""
 
 from __future__ import annotations
 
@@ -80,6 +81,12 @@ class ProgressBars:
     def ended(self, stage: str, seconds: float) -> None:
         task = self.tasks[stage]
         self.progress.update(task, completed=self.progress.tasks[task].total, note=f"{seconds:.0f} s")
+
+    def pictured(self, picture: object) -> None:
+        """Pictures and shapes are not shown in a terminal."""
+
+    def shaped(self, stage: str, surface: object) -> None:
+        """See :meth:`pictured`."""
 
     def wants_stop(self) -> bool:
         return self.stop
@@ -211,6 +218,19 @@ def presets() -> None:
 
     for name in preset_names():
         typer.echo(f"{name:<12}{load_preset(name).about}")
+
+
+@app.command()
+def serve(
+    data: Annotated[Path | None, typer.Option(help="The folder where jobs are kept.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="On this machine alone; 0 takes a free one.")] = 0,
+    idle_minutes: Annotated[float, typer.Option(min=0.0, help="Leave after so long without clients and jobs.")] = 30.0,
+) -> None:
+    """Work for Blender: take jobs from clients, keep them, and show them growing."""
+    from dreamcraft3d.service import supervisor
+    from dreamcraft3d_protocol.connection import default_data_folder
+
+    supervisor.serve(data or default_data_folder(), port, idle_minutes)
 
 
 @app.command()

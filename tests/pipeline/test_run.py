@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,9 @@ Finished = tuple[RunFolder, dict[str, Any]]
 class Watcher:
     """Writes down what it is told, and stops the run where it is asked to."""
 
-    def __init__(self, stop_after: tuple[str, int] | None = None) -> None:
-        self.stop_after = stop_after
+    def __init__(self, stop_after: tuple[str, int] | None = None, shows: bool = False) -> None:
+        self.stop_after, self.shows = stop_after, shows
+        self.surfaces: list[tuple[str, Mesh | None]] = []
         self.sentences: list[str] = []
         self.steps: list[tuple[str, int]] = []
         self.begun: list[tuple[str, int, int]] = []
@@ -58,8 +60,15 @@ class Watcher:
     def ended(self, stage: str, seconds: float) -> None:
         self.ends.append(stage)
 
+    def pictured(self, picture: Tensor) -> None:
+        self.picture = picture
+
+    def shaped(self, stage: str, surface: Callable[[], Mesh | None]) -> None:
+        if self.shows:
+            self.surfaces.append((stage, surface()))
+
     def wants_stop(self) -> bool:
-        return self.stop_after is not None and self.steps[-1] == self.stop_after
+        return self.stop_after is not None and self.steps[-1:] == [self.stop_after]
 
 
 def prepare(output: Path, preset: Preset, **asked: Any) -> RunFolder:
@@ -256,6 +265,27 @@ def test_a_run_stopped_in_every_stage_ends_as_one_that_was_not(
             torch.testing.assert_close(found[name], expected[name], atol=1e-4, rtol=0)
     assert metrics is not None
     assert metrics["mesh"] == finished[1]["mesh"]
+
+
+def test_a_run_that_is_looked_at_after_every_step_ends_as_one_that_is_not(
+    finished: Finished, tmp_path: Path, picture_file: Path, tiny_preset: Preset
+) -> None:
+    folder = prepare(tmp_path / "egg.glb", tiny_preset, image=picture_file)
+    watcher = Watcher(shows=True)
+    drive(folder, watcher)
+    assert [stage for stage, _ in watcher.surfaces] == [stage for stage, _ in watcher.steps]
+    for stage, mesh in watcher.surfaces:
+        assert mesh is not None, stage
+        assert mesh.colours is not None
+        assert len(mesh.faces) > 0
+        assert int(mesh.faces.max()) < len(mesh.vertices) == len(mesh.colours)
+        assert not mesh.colours.requires_grad
+        assert 0 <= float(mesh.colours.min()) <= float(mesh.colours.max()) <= 1
+    assert watcher.picture.shape == (128, 128, 3)
+    for stage in ("coarse", "geometry", "texture"):
+        found, expected = (load_file(f.result(stage)) for f in (folder, finished[0]))
+        for name in found:
+            torch.testing.assert_close(found[name], expected[name], atol=1e-4, rtol=0)
 
 
 def test_a_stage_that_dies_while_writing_its_result_is_not_taken_for_finished(

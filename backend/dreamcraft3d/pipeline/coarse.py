@@ -15,6 +15,7 @@ from scipy.ndimage import binary_fill_holes
 from torch import Tensor
 
 from dreamcraft3d.distillation.timesteps import Annealed
+from dreamcraft3d.errors import UserError
 from dreamcraft3d.pipeline.config import CoarseSettings
 from dreamcraft3d.pipeline.losses import reference_losses, total
 from dreamcraft3d.pipeline.stage import Context, joined, opened, random_cameras
@@ -23,8 +24,10 @@ from dreamcraft3d.priors.sampling import restore
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.render.hull import hull_votes, project_pictures
 from dreamcraft3d.render.volume import VolumeViews, render_volume
+from dreamcraft3d.shape.dmtet import DMTet
 from dreamcraft3d.shape.encoding import HashEncoding
 from dreamcraft3d.shape.field import DenseField, Field, HashField, Surface
+from dreamcraft3d.shape.mesh import Mesh
 from dreamcraft3d.shape.sdf import sdf_from_occupancy
 
 OCCUPANCY = 32
@@ -226,6 +229,15 @@ class CoarseStage:
     @torch.no_grad()
     def render(self, cameras: Cameras, size: int) -> Tensor:
         return render_field(self.field, cameras, size, self.ray_step).rgb.clamp(0, 1)
+
+    @torch.no_grad()
+    def surface(self) -> Mesh | None:
+        resolution, extent = self.context.preset.geometry.resolution, self.context.preset.half_extent
+        try:
+            mesh = DMTet.from_sdf(self.field.signed_distance, resolution, extent, self.context.device).extract()
+        except UserError:  # nothing is dense enough yet
+            return None
+        return Mesh(mesh.vertices, mesh.faces, self.field.albedo(mesh.vertices))
 
     def finish(self, path: Path) -> None:
         state = {k: v.contiguous().cpu() for k, v in self.field.state_dict().items()}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tomllib
 from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -144,33 +146,46 @@ class Preset(_Settings):
     export: ExportSettings
 
 
-def preset_names() -> list[str]:
-    """The presets in the package."""
-    folder = resources.files("dreamcraft3d.presets")
-    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+def preset_names(own: Path | None = None) -> list[str]:
+    """The presets in the package, and those in a folder of one's own."""
+    return sorted(_preset_files(own))
 
 
-def load_preset(name: str) -> Preset:
+def load_preset(name: str, own: Path | None = None) -> Preset:
     """A preset by name; one that says ``base = "other"`` overrides that one's values.
+
+    Args:
+        name: its file's, less ``.toml``. The package's own come first.
+        own: a folder with more of them; it need not exist.
 
     Raises:
         UserError: there is no such preset, or it does not read as one.
     """
     try:
-        return Preset.model_validate(_read(name))
+        return Preset.model_validate({**_read(name, _preset_files(own), ()), "name": name})
     except ValidationError as error:
         raise UserError(
             f"The preset {name} has a mistake: {error.errors()[0]['msg']} at {error.errors()[0]['loc']}."
         ) from None
 
 
-def _read(name: str) -> dict[str, object]:
-    if name not in preset_names():
-        raise UserError(f'There is no preset "{name}".', f"Presets: {', '.join(preset_names())}.")
-    text = resources.files("dreamcraft3d.presets").joinpath(f"{name}.toml").read_text(encoding="utf-8")
-    values = tomllib.loads(text)
+def _preset_files(own: Path | None) -> dict[str, Traversable | Path]:
+    files: dict[str, Traversable | Path] = {} if own is None else {f.stem: f for f in own.glob("*.toml")}
+    shipped = (f for f in resources.files("dreamcraft3d.presets").iterdir() if f.name.endswith(".toml"))
+    return files | {f.name.removesuffix(".toml"): f for f in shipped}
+
+
+def _read(name: str, files: dict[str, Traversable | Path], above: tuple[str, ...]) -> dict[str, object]:
+    if name not in files:
+        raise UserError(f'There is no preset "{name}".', f"Presets: {', '.join(sorted(files))}.")
+    if name in above:
+        raise UserError(f"The preset {name} is based on itself.", "Name another base in its file.")
+    try:
+        values = tomllib.loads(files[name].read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"The preset {name} cannot be read: {error}.", "Mend its file, or delete it.") from None
     base = values.pop("base", None)
-    return values if base is None else _merged(_read(base), values)
+    return values if base is None else _merged(_read(str(base), files, (*above, name)), values)
 
 
 def _merged(base: dict[str, object], over: dict[str, object]) -> dict[str, object]:

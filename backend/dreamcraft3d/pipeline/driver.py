@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -55,6 +57,17 @@ class Observer(Protocol):
         """A stage is finished."""
         ...
 
+    def pictured(self, picture: Tensor) -> None:
+        """The reference picture (S, S, 3), sRGB in [0, 1]; told once a run, and again when it goes on."""
+        ...
+
+    def shaped(self, stage: str, surface: Callable[[], Mesh | None]) -> None:
+        """Told after every step: ``surface()`` is the object now, where the artist has it, or None if there is none.
+
+        Calling it takes time: whoever wants no preview now, does not.
+        """
+        ...
+
     def wants_stop(self) -> bool:
         """Asked after every step: whether to leave a checkpoint and stop."""
         ...
@@ -93,12 +106,15 @@ class Driver:
         prior = EmbeddedPrior.load(device=self.device).requires_grad_(False)
         mesh, placement = self._given_mesh()
         reference = self._reference(prior, mesh)
+        self.observer.pictured(reference.rgb[0])
         if self.request.until == "reference":
             return None
+        if self.observer.wants_stop():
+            raise Stopped
         context = Context(self.request.preset, prior, reference, self.device, self.request.seed)
         for name in STAGES[STAGES.index(self.request.first) : STAGES.index(self.request.until) + 1]:
             if not self.folder.result(name).is_file():
-                self._run_stage(self._make_stage(name, context, mesh))
+                self._run_stage(self._make_stage(name, context, mesh), placement)
         return export_run(self.request, self.folder, reference, placement, self.device)
 
     def _given_mesh(self) -> tuple[Mesh | None, Placement | None]:
@@ -154,7 +170,7 @@ class Driver:
         shape, colour = load_shape(self.folder.result("geometry"), preset.half_extent, self.device)
         return TextureStage(context, shape, colour)
 
-    def _run_stage(self, stage: Stage) -> None:
+    def _run_stage(self, stage: Stage, placement: Placement | None) -> None:
         saved = self.folder.load_checkpoint(stage.name)
         done = 0
         if saved is not None:
@@ -166,6 +182,7 @@ class Driver:
             losses = stage.step(done)
             done += 1
             self.observer.stepped(stage.name, done, losses)
+            self.observer.shaped(stage.name, partial(_placed_surface, stage, placement))
             stop = self.observer.wants_stop()
             if stop or time.monotonic() - kept > CHECKPOINT_SECONDS:
                 self.folder.save_checkpoint(stage.name, done, stage.state())
@@ -189,6 +206,13 @@ class Driver:
         before = self.seconds.get(stage, {"seconds": 0.0})["seconds"]
         self.seconds[stage] = {"seconds": round(before + seconds, 2), "steps": steps}
         self.folder.write_json("progress.json", self.seconds)
+
+
+def _placed_surface(stage: Stage, placement: Placement | None) -> Mesh | None:
+    surface = stage.surface()
+    if surface is None or placement is None:
+        return surface
+    return Mesh(placement.restore(surface.vertices), surface.faces, surface.colours)
 
 
 def fit_mesh(mesh: Mesh, half_extent: float) -> tuple[Mesh, Placement]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 
 import torch
 import torch.nn.functional as F
 import trimesh
+from safetensors.torch import save_file
 from torch import Tensor
 
 from dreamcraft3d.export.bake import bake
@@ -50,6 +52,7 @@ def export_run(
         if placement is None
         else Atlas(placement.restore(atlas.vertices), atlas.faces, atlas.uv, atlas.source_index)
     )
+    save_final(folder, placed, mesh)
     write_obj(folder.path / f"{output.stem}.obj", placed, baked.image, output.stem)
     vertices = mesh.vertices if placement is None else placement.restore(mesh.vertices)
     write_ply(folder.path / f"{output.stem}.ply", Mesh(vertices, mesh.faces, albedo(mesh.vertices)))
@@ -79,6 +82,25 @@ def export_run(
     folder.write_json("metrics.json", metrics)
     write_glb(output, placed, baked.image, output.stem)
     return metrics
+
+
+def save_final(folder: RunFolder, placed: Atlas, mesh: Mesh) -> None:
+    """Keep the finished mesh for programs, as ``final.safetensors``.
+
+    ``vertices`` (V, 3) where the artist has them, joined across seams of the texture; ``faces`` (F, 3) int32; ``uv``
+    (3F, 2), one for each corner of each face in order.
+
+    Args:
+        placed: the unwrapped mesh, where the artist has it.
+        mesh: what was unwrapped.
+    """
+    used, faces = torch.unique(placed.source_index[placed.faces], return_inverse=True)
+    vertices = mesh.vertices.new_zeros(len(mesh.vertices), 3)
+    vertices[placed.source_index] = placed.vertices
+    tensors = {"vertices": vertices[used], "faces": faces.int(), "uv": placed.uv[placed.faces].reshape(-1, 2)}
+    path = folder.result("final")
+    save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, path.with_suffix(".tmp"))
+    os.replace(path.with_suffix(".tmp"), path)
 
 
 def final_shape(request: Request, folder: RunFolder, device: torch.device) -> tuple[Mesh, Albedo]:

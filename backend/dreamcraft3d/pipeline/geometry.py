@@ -116,6 +116,11 @@ class GeometryStage:
         return render_mesh(self.dmtet.extract(), cameras, size, albedo=self.colour).rgb.clamp(0, 1)
 
     @torch.no_grad()
+    def surface(self) -> Mesh:
+        mesh = self.dmtet.extract()
+        return Mesh(mesh.vertices, mesh.faces, self.colour(mesh.vertices))
+
+    @torch.no_grad()
     def finish(self, path: Path) -> None:
         mesh = decimate(keep_components(self.dmtet.extract()), self.settings.faces)
         save_shape(path, Mesh(mesh.vertices.detach(), mesh.faces), self.colour)

@@ -14,6 +14,7 @@ from dreamcraft3d.pipeline.config import Distillation, Preset
 from dreamcraft3d.pipeline.reference import Reference
 from dreamcraft3d.priors.embedded import EmbeddedPrior, ReferenceGuidance, WordsGuidance
 from dreamcraft3d.render.camera import Cameras
+from dreamcraft3d.shape.mesh import Mesh
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,10 @@ class Stage(Protocol):
 
     def render(self, cameras: Cameras, size: int) -> Tensor:
         """Shaded pictures (B, size, size, 3) of the object as it is."""
+        ...
+
+    def surface(self) -> Mesh | None:
+        """The object as it is, with colours at its vertices and without gradients; None while it has no surface."""
         ...
 
     def finish(self, path: Path) -> None:

@@ -152,5 +152,9 @@ class TextureStage:
     def render(self, cameras: Cameras, size: int) -> Tensor:
         return render_mesh(self.mesh, cameras, size, albedo=self.colour).rgb.clamp(0, 1)
 
+    @torch.no_grad()
+    def surface(self) -> Mesh:
+        return Mesh(self.mesh.vertices, self.mesh.faces, self.colour(self.mesh.vertices))
+
     def finish(self, path: Path) -> None:
         save_shape(path, self.mesh, self.colour)

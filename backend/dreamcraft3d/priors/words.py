@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import tomllib
 import unicodedata
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
+from typing import TYPE_CHECKING
 
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.priors.colour_names import COLOUR_WORDS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 IDENTIFIER = "[v]"
 """The DreamBooth identifier: a word of the vocabulary that no caption uses."""
@@ -24,6 +26,7 @@ NORMAL_MAP = "normal map of"
 MAX_TOKENS = 20
 MAX_WORDS = 10
 """What a prompt may have: 20 tokens less start, end, article, identifier, ``normal map of`` and three view words."""
+TOKENIZER = Path(__file__).with_name("embedded_weights") / "tokenizer" / "tokenizer.json"
 SYNONYMS = Path(__file__).with_name("synonyms.toml")
 _ARTICLES = frozenset(("a", "an", "the"))
 _PREPOSITIONS = frozenset(["with", "of", "in", "on", "at", "for", "from", "under", "over", "by", "to"])
@@ -48,6 +51,10 @@ def split_words(text: str) -> list[str]:
 
 def build_tokenizer(captions: Iterable[str]) -> PreTrainedTokenizerFast:
     """A word-level tokenizer over every word of the captions."""
+    # imported here, as prompts are also checked in a process that must not load the libraries of the models
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
     words = sorted({word for caption in captions for word in split_words(caption)} | {IDENTIFIER})
     vocabulary = {word: i for i, word in enumerate(["<pad>", "<start>", "<end>", "<unknown>", *words])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unknown>"))
@@ -64,6 +71,11 @@ def build_tokenizer(captions: Iterable[str]) -> PreTrainedTokenizerFast:
         unk_token="<unknown>",
         model_max_length=MAX_TOKENS,
     )
+
+
+def known_words() -> frozenset[str]:
+    """The vocabulary of the embedded priors, read without their libraries."""
+    return frozenset(json.loads(TOKENIZER.read_text(encoding="utf-8"))["model"]["vocab"])
 
 
 def with_article(words: str) -> str:

@@ -1,0 +1,310 @@
+"""What happens to jobs: when a client asks for something, and when the engine tells of something."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from functools import cached_property
+
+from dreamcraft3d.errors import UserError
+from dreamcraft3d.pipeline.config import STAGES, load_preset, preset_names
+from dreamcraft3d.priors.words import check_words, known_words
+from dreamcraft3d.service.artefacts import Artefacts
+from dreamcraft3d.service.engine import Engine, headway
+from dreamcraft3d.service.folder import FULL, DataFolder
+from dreamcraft3d.service.gallery import Gallery
+from dreamcraft3d.service.job import Job
+from dreamcraft3d.service.order import Order
+from dreamcraft3d.service.result import read_result
+from dreamcraft3d.service.sockets import Clients, Session
+from dreamcraft3d.service.store import Store
+from dreamcraft3d.service.worker_messages import Died, Done, Failed, Progress, Stopped
+from dreamcraft3d_protocol.arrays import Arrays
+from dreamcraft3d_protocol.codec import Received
+from dreamcraft3d_protocol.files import private_folder, write_private
+from dreamcraft3d_protocol.messages import (
+    Attach,
+    Cancel,
+    Detach,
+    Error,
+    Fault,
+    Forget,
+    JobList,
+    Jobs,
+    Message,
+    PresetInfo,
+    Preview,
+    Resume,
+    Submit,
+    Whole,
+)
+
+log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 3
+MAX_LISTED = 100
+MAX_NAME = 200
+SAVE_SECONDS = 5.0
+
+
+class Desk:
+    """The jobs of a data folder, their queue, and everybody who is told of them."""
+
+    def __init__(self, data: DataFolder, store: Store, clients: Clients, engine: Engine) -> None:
+        self._data, self._store, self._clients, self._engine = data, store, clients, engine
+        self._artefacts = Artefacts(data.artefacts)
+        self._gallery = Gallery()
+        self._saved_at = 0.0
+        self._seconds_before = 0.0
+        jobs, unread = store.load()
+        for name in unread:
+            log.error("job %s was written by another version and cannot be read; it is left alone", name)
+        self._jobs = {job.id: job for job in jobs}
+        for job in jobs:  # what ran when the last supervisor ended goes on, or ends if that was asked for
+            if job.active:
+                job.state = "queued" if job.state == "running" else "cancelled"
+                self._save(job)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to compute."""
+        return any(job.active or job.state == "queued" for job in self._jobs.values())
+
+    @property
+    def running(self) -> Job | None:
+        return next((job for job in self._jobs.values() if job.active), None)
+
+    def presets(self) -> tuple[PresetInfo, ...]:
+        """Those that can be read, the user's own among them."""
+        found = []
+        for name in preset_names(self._data.presets):
+            try:
+                found.append(PresetInfo(name, load_preset(name, self._data.presets).about))
+            except UserError as error:
+                log.warning("%s", error)
+        return tuple(found)
+
+    def listed(self) -> JobList:
+        jobs = sorted(self._jobs.values(), key=lambda job: job.created)[-MAX_LISTED:]
+        return JobList(tuple(job.told() for job in jobs))
+
+    # --- what clients ask for ---
+
+    def asked(self, session: Session, message: Message, arrays: Arrays) -> None:
+        """Do what a client wants, or tell it why not."""
+        job = getattr(message, "job", None)
+        try:
+            self._answer(session, message, arrays)
+        except UserError as error:
+            self._clients.tell(session, Error("user", error.sentence, error.hint, "edit", job))
+        except OSError as error:
+            log.error("a %s could not be obeyed", message.kind, exc_info=error)
+            full = error.errno in FULL
+            sentence = "The disk of the backend is full." if full else f"The backend cannot write: {error.strerror}."
+            self._clients.tell(session, Error("disk", sentence, f"Look after {self._data.path}.", "", job))
+        except Exception:  # one client's request must not end the others' backend
+            log.exception("a bug, in answer to %s", message.kind)
+            sentence = "Something went wrong in the backend that should not have."
+            self._clients.tell(session, Error("bug", sentence, "serve.log in the data folder says more.", "", job))
+
+    def _answer(self, session: Session, message: Message, arrays: Arrays) -> None:
+        deeds: dict[type[Message], Callable[[Session, Job], None]] = {
+            Cancel: self._cancel,
+            Attach: self._attach,
+            Detach: lambda session, job: session.attached.discard(job.id),
+            Whole: self._show,
+            Resume: self._resume,
+            Forget: self._forget,
+        }
+        if isinstance(message, Submit):
+            self._submit(session, message, arrays)
+        elif isinstance(message, Jobs):
+            self._clients.tell(session, self.listed())
+        elif type(message) in deeds:
+            job = self._jobs.get(getattr(message, "job", ""))
+            if job is None:
+                raise UserError("The backend has no such job.", "It may have been deleted, or be another backend's.")
+            deeds[type(message)](session, job)
+
+    def _submit(self, session: Session, asked: Submit, arrays: Arrays) -> None:
+        if asked.job in self._jobs:
+            return self._attach(session, self._jobs[asked.job])
+        self._check(asked, arrays)
+        preset = load_preset(asked.preset, self._data.presets)
+        mesh = {name: array for name, array in arrays.items() if name != "picture"}
+        order = Order(
+            prompt=asked.prompt.strip(),
+            preset=preset,
+            seed=asked.seed,
+            first=asked.first,
+            until=asked.until,
+            picture=self._artefacts.keep_picture(arrays["picture"]) if "picture" in arrays else None,
+            mesh=self._artefacts.keep_mesh(mesh) if mesh else None,
+        )
+        job = Job(asked.job, asked.name[:MAX_NAME], time.time(), self._last_position() + 1, order)
+        self._store.save(job)
+        self._jobs[job.id] = job
+        session.attached.add(job.id)
+        self._engine.wake()
+        self._changed(job)
+
+    def _check(self, asked: Submit, arrays: Arrays) -> None:
+        if not asked.prompt.strip() and "picture" not in arrays:
+            raise UserError("There is nothing to make.", 'Give a prompt, such as "a red mushroom", or a picture.')
+        if asked.prompt.strip():
+            check_words(asked.prompt.strip(), self._vocabulary)
+        if (asked.first == "coarse") != ("vertices" not in arrays):
+            raise UserError("The stages geometry and texture start from a mesh, and coarse from none.", "Give one.")
+        if asked.until != "reference" and STAGES.index(asked.until) < STAGES.index(asked.first):
+            raise UserError(f"The stage {asked.until} comes before {asked.first}.", "End with a later one.")
+
+    @cached_property
+    def _vocabulary(self) -> frozenset[str]:
+        return known_words()
+
+    def _cancel(self, session: Session, job: Job) -> None:
+        if job.state == "queued":
+            job.state = "cancelled"
+        elif job.state == "running":
+            job.state = "cancelling"
+            self._engine.stop(job.id)
+        self._changed(job)
+
+    def _attach(self, session: Session, job: Job) -> None:
+        session.attached.add(job.id)
+        self._clients.tell(session, job.told())
+        self._show(session, job)
+        if job.state == "done":
+            self._send_result(job, [session])
+
+    def _show(self, session: Session, job: Job) -> None:
+        for preview, arrays in self._gallery.whole(job.id):
+            self._clients.tell(session, preview, arrays)
+
+    def _resume(self, session: Session, job: Job) -> None:
+        session.attached.add(job.id)
+        if job.state in ("cancelled", "failed"):
+            job.state, job.error, job.attempts, job.headway = "queued", None, 0, ""
+            job.position = self._last_position() + 1
+            self._engine.wake()
+        self._changed(job)
+
+    def _forget(self, session: Session, job: Job) -> None:
+        if job.active:
+            raise UserError("The job is running.", "Cancel it before you delete it.")
+        self._store.delete(job.id)
+        del self._jobs[job.id]
+        self._gallery.drop(job.id)
+        shutil.rmtree(self._data.job(job.id), ignore_errors=True)
+        orders = [kept.order for kept in self._jobs.values()]
+        self._artefacts.sweep({name for o in orders for name in (o.picture, o.mesh) if name is not None})
+        self._clients.tell_all(self.listed())
+
+    # --- what the engine tells ---
+
+    def happened(self, letter: Received) -> None:
+        """Take note of something that the engine did."""
+        message, arrays = letter
+        job = self._jobs.get(getattr(message, "job", ""))
+        if job is None:
+            return
+        if isinstance(message, Preview):
+            self._gallery.put(message, letter)
+            self._clients.tell_attached(job.id, message, arrays)
+        elif isinstance(message, Progress):
+            self._progressed(job, message)
+        elif isinstance(message, Died):
+            self._lost_its_worker(job, message.sentence)
+        elif isinstance(message, Done | Stopped | Failed):
+            self._ended(job, message)
+
+    def _progressed(self, job: Job, now: Progress) -> None:
+        moved = now.stage != job.stage
+        job.stage, job.step, job.steps = now.stage, now.step, now.steps
+        job.seconds, job.eta_seconds = self._seconds_before + now.seconds, now.eta_seconds
+        job.sentence = now.sentence or job.sentence
+        self._clients.tell_all(job.told())
+        if moved or time.monotonic() - self._saved_at > SAVE_SECONDS:
+            self._save(job)
+
+    def _ended(self, job: Job, message: Done | Stopped | Failed) -> None:
+        job.seconds, job.eta_seconds, job.sentence = self._seconds_before + message.seconds, None, ""
+        if isinstance(message, Done):
+            job.state, job.step, job.steps = "done", job.steps, job.steps
+            self._gallery.drop(job.id)
+        elif isinstance(message, Stopped):
+            job.state = "cancelled" if job.state == "cancelling" else "queued"
+        else:
+            job.state, job.error = "failed", message.error
+        log.info("job %s is %s", job.id, job.state)
+        self._changed(job)
+        if job.state == "done":
+            self._send_result(job, [s for s in self._clients.sessions.values() if job.id in s.attached])
+
+    def _lost_its_worker(self, job: Job, why: str) -> None:
+        now = headway(self._data.job(job.id) / "object")
+        job.attempts = job.attempts + 1 if now == job.headway else 1
+        job.headway, job.eta_seconds = now, None
+        if job.state == "cancelling":
+            job.state = "cancelled"
+        elif job.attempts >= MAX_ATTEMPTS:
+            job.state = "failed"
+            sentence = f"The worker died {job.attempts} times at the same place. {why}"
+            job.error = Fault(
+                "worker", sentence, "Try a smaller preset, or see worker.log in the data folder.", "resume"
+            )
+        else:
+            job.state, job.sentence = "queued", f"The worker died; the job goes on from its last checkpoint. {why}"
+        self._changed(job)
+
+    # --- the queue ---
+
+    def begin_next(self) -> None:
+        """Hand the first job that waits to the engine, if that is free."""
+        if self._engine.told.state != "ready" or self.running is not None:
+            return
+        waiting = [job for job in self._jobs.values() if job.state == "queued"]
+        if not waiting:
+            return
+        job = min(waiting, key=lambda job: job.position)
+        try:
+            folder = private_folder(self._data.job(job.id))
+            write_private(folder / "order.json", job.order.model_dump_json().encode())
+        except OSError as error:
+            hint = f"Look after {self._data.path}, then resume the job."
+            job.state, job.error = (
+                "failed",
+                Fault("disk", f"The backend cannot write: {error.strerror}.", hint, "resume"),
+            )
+            return self._changed(job)
+        job.state = "running"
+        self._seconds_before = job.seconds
+        self._changed(job)
+        self._engine.run(job.id)
+
+    def _last_position(self) -> int:
+        return max((job.position for job in self._jobs.values()), default=0)
+
+    def _changed(self, job: Job) -> None:
+        self._save(job)
+        self._clients.tell_all(job.told())
+
+    def _save(self, job: Job) -> None:
+        """Keep a job in the journal; if the disk will not have it, the job goes on and everybody is told."""
+        try:
+            self._store.save(job)
+        except UserError as error:
+            log.error("%s", error)
+            self._clients.tell_all(Error("disk", error.sentence, error.hint, "", job.id))
+        self._saved_at = time.monotonic()
+
+    def _send_result(self, job: Job, sessions: list[Session]) -> None:
+        result = read_result(self._data.job(job.id), job.id) if sessions else None
+        for session in sessions:
+            if result is None:
+                lost = Error("lost", "The result of this job is not on the disk any more.", "Resume it.", "", job.id)
+                self._clients.tell(session, lost)
+            else:
+                self._clients.tell(session, *result)

@@ -1,0 +1,66 @@
+"""A job as the supervisor knows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dreamcraft3d.service.order import Order
+from dreamcraft3d_protocol.messages import Fault, JobState, State
+
+
+@dataclass
+class Job:
+    """What is kept of a job between messages.
+
+    Attributes:
+        id: a UUID.
+        position: its place in the queue; the lowest comes first.
+        created: seconds since 1970.
+        stage, step, steps: where it is; an empty stage before the first.
+        seconds: spent computing so far, in all its attempts.
+        attempts: how often its worker died since it last made headway.
+        headway: what its checkpoints looked like when a worker last died.
+    """
+
+    id: str
+    name: str
+    created: float
+    position: int
+    order: Order
+    state: State = "queued"
+    stage: str = ""
+    step: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    eta_seconds: float | None = None
+    sentence: str = ""
+    error: Fault | None = None
+    attempts: int = 0
+    headway: str = ""
+
+    @property
+    def active(self) -> bool:
+        """Whether the worker has it."""
+        return self.state in ("running", "cancelling")
+
+    def told(self) -> JobState:
+        """As clients are told of it."""
+        stages = self.order.stages
+        return JobState(
+            job=self.id,
+            name=self.name,
+            prompt=self.order.prompt,
+            preset=self.order.preset.name,
+            seed=self.order.seed,
+            state=self.state,
+            stage=self.stage,
+            stage_index=stages.index(self.stage) if self.stage in stages else 0,
+            stage_count=len(stages),
+            step=self.step,
+            steps=self.steps,
+            seconds=round(self.seconds, 2),
+            eta_seconds=self.eta_seconds,
+            sentence=self.sentence,
+            error=self.error,
+            created=self.created,
+        )

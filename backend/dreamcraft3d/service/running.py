@@ -1,0 +1,135 @@
+"""One job in the worker: its run's folder, the driver, and what becomes of it, in a sentence."""
+
+from __future__ import annotations
+
+import io
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.numpy import load_file
+
+from dreamcraft3d import __version__
+from dreamcraft3d.errors import UserError
+from dreamcraft3d.export.formats import write_ply
+from dreamcraft3d.pipeline.driver import Driver, Stopped
+from dreamcraft3d.pipeline.run_folder import Request, RunFolder
+from dreamcraft3d.priors.embedded import EmbeddedPrior
+from dreamcraft3d.service.artefacts import Artefacts
+from dreamcraft3d.service.folder import FULL
+from dreamcraft3d.service.line import Line
+from dreamcraft3d.service.order import Order
+from dreamcraft3d.service.result import write_result
+from dreamcraft3d.service.watching import Watch
+from dreamcraft3d.service.worker_messages import Done, Failed, Run
+from dreamcraft3d.service.worker_messages import Stopped as StoppedJob
+from dreamcraft3d.shape.mesh import Mesh
+from dreamcraft3d_protocol.arrays import Array
+from dreamcraft3d_protocol.messages import Fault, Message
+
+log = logging.getLogger(__name__)
+
+ROOM_BYTES = 16 << 20
+"""A disk with less than this left is the likely cause of whatever could not be written."""
+
+
+def load_models() -> str:
+    """Load what every job needs, to see that it can be loaded; returns the device."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    EmbeddedPrior.load(device=torch.device(device))
+    return device
+
+
+def run_job(run: Run, line: Line) -> Message:
+    """Do a job or go on with it; whatever happens, there is an answer."""
+    folder = Path(run.folder)
+    order = Order.model_validate_json((folder / "order.json").read_text(encoding="utf-8"))
+    watch = Watch(run.job, order.until, line.tell, lambda: line.wants_stop(run.job))
+    try:
+        made, request = _open_run(folder, order, Artefacts(Path(run.artefacts)))
+        metrics = Driver(request, made, watch).run()
+        write_result(folder, *_result(folder, made, metrics))
+    except Stopped:
+        return StoppedJob(run.job, watch.seconds)
+    except Exception as error:  # whatever it is, the job ends with a sentence, and the process goes on
+        return Failed(run.job, watch.seconds, _fault(error, folder))
+    return Done(run.job, watch.seconds)
+
+
+def _open_run(folder: Path, order: Order, artefacts: Artefacts) -> tuple[RunFolder, Request]:
+    """The run's folder ``object/``, made the first time."""
+    path = folder / "object"
+    if (path / "config.json").is_file():
+        return RunFolder.open(path)
+    shutil.rmtree(path, ignore_errors=True)
+    picture = None if order.picture is None else artefacts.path(order.picture)
+    mesh = None if order.mesh is None else _as_ply(artefacts.path(order.mesh), folder / "mesh.ply")
+    made, copies = RunFolder.create(folder / "object.glb", {"image": picture, "mesh": mesh})
+    request = Request(
+        output="object.glb",
+        prompt=order.prompt,
+        image=copies["image"],
+        mesh=copies["mesh"],
+        preset=order.preset,
+        seed=order.seed,
+        first=order.first,
+        until=order.until,
+        version=__version__,
+    )
+    made.write_request(request)
+    return made, request
+
+
+def _as_ply(npz: Path, ply: Path) -> Path:
+    with np.load(npz, allow_pickle=False) as file:
+        tensors = {name: torch.from_numpy(file[name]) for name in file.files}
+    write_ply(ply, Mesh(tensors["vertices"], tensors["faces"].long(), tensors.get("colours")))
+    return ply
+
+
+def _result(
+    folder: Path, run: RunFolder, metrics: dict[str, object] | None
+) -> tuple[dict[str, float], dict[str, Array]]:
+    """What the client is sent."""
+    if metrics is None:
+        picture = load_file(run.result("reference"))["rgb"][0]
+        data = io.BytesIO()
+        Image.fromarray((picture.clip(0, 1) * 255).round().astype(np.uint8)).save(data, "PNG")
+        return {}, {"picture": np.frombuffer(data.getvalue(), np.uint8)}
+    arrays: dict[str, Array] = dict(load_file(run.result("final")))
+    for name, path in {"texture": run.path / "object.png", "glb": folder / "object.glb"}.items():
+        arrays[name] = np.frombuffer(path.read_bytes(), np.uint8)
+    return _flat(metrics), arrays
+
+
+def _flat(metrics: dict[str, object]) -> dict[str, float]:
+    """The numbers among the metrics, and those of their groups, by their own names."""
+    groups = [metrics, *(metrics[name] for name in ("reference_view", "mesh", "texture"))]
+    merged = {name: value for group in groups if isinstance(group, dict) for name, value in group.items()}
+    return {n: float(v) for n, v in merged.items() if isinstance(v, int | float) and np.isfinite(v)}
+
+
+def _fault(error: Exception, folder: Path) -> Fault:
+    cause = error.__cause__ if isinstance(error, UserError) else error
+    full = isinstance(cause, OSError) and cause.errno in FULL
+    if full or (not isinstance(error, UserError) and shutil.disk_usage(folder).free < ROOM_BYTES):
+        log.error("the disk is full", exc_info=error)
+        return Fault(
+            "disk", "The disk of the backend is full.", "Free some space there, then resume the job.", "resume"
+        )
+    if isinstance(error, UserError):
+        log.info("the job cannot be done: %s", error)
+        here = f"{folder / 'object'}/"  # of no use to the artist, who knows nothing of such folders
+        sentence, hint = (text.replace(here, "")[:1000] for text in (error.sentence, error.hint))
+        return Fault("user", sentence, hint, "edit")
+    if isinstance(error, torch.OutOfMemoryError):
+        log.error("out of memory", exc_info=error)
+        hint = "Close other programs that use the GPU and resume the job, or choose a smaller preset."
+        return Fault("memory", "The GPU's memory ran out.", hint, "resume")
+    log.error("a bug", exc_info=error)
+    return Fault(
+        "bug", "Something went wrong that should not have.", "worker.log in the data folder says more.", "resume"
+    )

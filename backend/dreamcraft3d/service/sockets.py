@@ -1,0 +1,186 @@
+"""The clients' side: one ROUTER with CURVE, a session and a queue for each client, and nothing that blocks or grows."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+
+import zmq
+
+from dreamcraft3d.service.auth import Gate
+from dreamcraft3d_protocol import VERSION
+from dreamcraft3d_protocol.arrays import Arrays
+from dreamcraft3d_protocol.codec import MAX_BYTES, decode, encode
+from dreamcraft3d_protocol.errors import ProtocolError
+from dreamcraft3d_protocol.keys import KeyFolder
+from dreamcraft3d_protocol.mailbox import Mailbox
+from dreamcraft3d_protocol.messages import CLIENT_KINDS, Error, Hello, Message, Ping, Pong, Refused
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING = 1000
+"""Messages that may wait for a client; one that is slower is forgotten, and says hello again when it wakes."""
+GONE_SECONDS = 60.0
+IN_FLIGHT = 4
+"""Messages handed to ZeroMQ for a client ahead of time: the fewer, the newer the previews."""
+
+
+@dataclass
+class Session:
+    """A client whose handshake is done.
+
+    Attributes:
+        name: under which its key is enrolled.
+        local: it has the key of this machine.
+        attached: jobs whose previews and results it wants.
+    """
+
+    identity: bytes
+    name: str
+    local: bool
+    minor: int
+    heard_at: float
+    attached: set[str] = field(default_factory=set)
+    mailbox: Mailbox = field(default_factory=Mailbox)
+
+
+Heard = tuple[Session, Message, Arrays]
+
+
+class Clients:
+    """Everybody who is connected.
+
+    Args:
+        keys: the backend's pair, and who may connect.
+        port: of the loopback interface; 0 for a free one.
+
+    Raises:
+        ProtocolError: a key cannot be used.
+        zmq.ZMQError: the port is taken.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], gate: Gate, keys: KeyFolder, port: int) -> None:
+        pair = keys.server_pair()
+        self._keys = keys
+        self._local_key = keys.client_pair().public
+        gate.allow("clients", lambda key: key in keys.enrolled())
+        socket = context.socket(zmq.ROUTER)
+        socket.linger = 500
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        socket.setsockopt(zmq.SNDHWM, IN_FLIGHT)
+        socket.setsockopt(zmq.MAXMSGSIZE, MAX_BYTES)
+        socket.zap_domain = b"clients"
+        socket.curve_server = True
+        socket.curve_publickey, socket.curve_secretkey = pair.public, pair.secret
+        socket.bind(f"tcp://127.0.0.1:{port or '*'}")
+        self.socket = socket
+        self.endpoint = str(socket.getsockopt_string(zmq.LAST_ENDPOINT))
+        self.public_key = pair.public.decode()
+        self.sessions: dict[bytes, Session] = {}
+
+    def receive(self, at_most: int = 100) -> list[Heard]:
+        """What came; pings, hellos of other versions and what cannot be read are answered here."""
+        heard: list[Heard] = []
+        for _ in range(at_most):
+            try:
+                identity, *frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                break
+            letter = self._read(bytes(identity.buffer), frames)
+            if letter is not None:
+                heard.append(letter)
+        return heard
+
+    def tell(self, session: Session, message: Message, arrays: Arrays | None = None) -> None:
+        """Queue a message for one client."""
+        session.mailbox.put(message, arrays or {})
+        if len(session.mailbox) > MAX_WAITING:
+            log.warning("%s reads too slowly and is forgotten", session.name)
+            self.sessions.pop(session.identity, None)
+
+    def tell_all(self, message: Message) -> None:
+        for session in list(self.sessions.values()):
+            self.tell(session, message)
+
+    def tell_attached(self, job: str, message: Message, arrays: Arrays) -> None:
+        for session in list(self.sessions.values()):
+            if job in session.attached:
+                self.tell(session, message, arrays)
+
+    def flush(self) -> bool:
+        """Send what can be sent without waiting; returns whether something is left."""
+        left = False
+        for session in list(self.sessions.values()):
+            while len(session.mailbox):
+                message, arrays = session.mailbox.look()
+                try:
+                    self._send(session.identity, message, arrays)
+                except zmq.Again:
+                    left = True
+                    break
+                except ProtocolError as error:  # a bug of ours, which costs this message alone
+                    log.error("a message was dropped: %s", error)
+                except zmq.ZMQError:  # it is not connected any more
+                    log.info("%s is gone", session.name)
+                    self.sessions.pop(session.identity, None)
+                    break
+                session.mailbox.take()
+        return left
+
+    def forget_silent(self) -> None:
+        """Drop the sessions of clients that went without a word."""
+        now = time.monotonic()
+        for session in list(self.sessions.values()):
+            if now - session.heard_at > GONE_SECONDS:
+                log.info("%s was silent for %.0f s and is forgotten", session.name, GONE_SECONDS)
+                del self.sessions[session.identity]
+
+    def close(self) -> None:
+        self.flush()
+        self.socket.close()
+
+    def _send(self, identity: bytes, message: Message, arrays: Arrays) -> None:
+        self.socket.send_multipart([identity, *encode(message, arrays)], zmq.NOBLOCK, copy=False)
+
+    def _read(self, identity: bytes, frames: list[zmq.Frame]) -> Heard | None:
+        session = self.sessions.get(identity)
+        try:
+            message, arrays = decode(frames, CLIENT_KINDS, 0 if session is None else session.minor)
+        except ProtocolError as error:
+            log.warning("a message of %s was refused: %s", "nobody" if session is None else session.name, error)
+            if session is None:
+                self._refuse(identity, "protocol", str(error), "Update the client.")
+            else:
+                self.tell(session, Error("protocol", str(error), "Update the client, or the backend."))
+            return None
+        if isinstance(message, Hello):
+            session = self._greet(identity, message, frames[0])
+        elif session is None:
+            self._refuse(identity, "hello", "The first message must be a hello.", "Connect again.")
+        if session is None:
+            return None
+        session.heard_at = time.monotonic()
+        if isinstance(message, Ping):
+            self.tell(session, Pong())
+            return None
+        return session, message, arrays
+
+    def _greet(self, identity: bytes, hello: Hello, frame: zmq.Frame) -> Session | None:
+        if hello.major != VERSION[0]:
+            older = "client" if hello.major < VERSION[0] else "backend"
+            versions = f"The client speaks version {hello.major} of the protocol, the backend {VERSION[0]}."
+            self._refuse(identity, "version", versions, f"Update the {older}.")
+            return None
+        key = str(frame.get("User-Id")).encode()
+        name = self._keys.enrolled().get(key, "unknown")
+        log.info("%s says hello: %s %s", name, hello.client, hello.version)
+        session = Session(identity, name, key == self._local_key, hello.minor, time.monotonic())
+        self.sessions[identity] = session
+        return session
+
+    def _refuse(self, identity: bytes, code: str, sentence: str, hint: str) -> None:
+        try:
+            self._send(identity, Refused(code, sentence, hint), {})
+        except zmq.ZMQError:
+            log.info("a refusal could not be delivered")

@@ -1,0 +1,160 @@
+"""The supervisor: one process a data folder that lets clients in, queues jobs and watches over the worker.
+
+It never imports torch, so that it starts at once and nothing that computes can take it down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from types import FrameType
+
+import zmq
+
+from dreamcraft3d import __version__
+from dreamcraft3d.errors import UserError
+from dreamcraft3d.service.auth import Gate
+from dreamcraft3d.service.desk import Desk
+from dreamcraft3d.service.engine import Engine, LocalWorker
+from dreamcraft3d.service.folder import DataFolder
+from dreamcraft3d.service.sockets import Clients, Session
+from dreamcraft3d.service.store import Store
+from dreamcraft3d_protocol import VERSION
+from dreamcraft3d_protocol.connection import Connection, keys_of
+from dreamcraft3d_protocol.errors import ProtocolError
+from dreamcraft3d_protocol.messages import Error, Hello, Message, Shutdown, Welcome
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.25
+BUSY_TICK_SECONDS = 0.02
+STOP_SECONDS = 20.0
+"""What a job gets to leave its checkpoint when the supervisor is asked to end."""
+
+
+def serve(path: Path, port: int, idle_minutes: float) -> None:
+    """Serve a data folder until there is a signal, a ``shutdown``, or nothing to do for long.
+
+    Args:
+        path: the data folder; it is made if it is not there.
+        port: of the loopback interface, 0 for a free one.
+        idle_minutes: how long to stay without clients and jobs.
+
+    Raises:
+        UserError: the folder is taken or cannot be used, or the port is.
+    """
+    data = DataFolder(path.absolute())
+    with data.acquire(), contextlib.ExitStack() as stack:
+        try:
+            _start_log(data)
+            Supervisor(data, port, stack).run(idle_minutes * 60)
+        except ProtocolError as error:
+            raise UserError(str(error)) from None
+        except OSError as error:
+            raise UserError(f"{data.path} cannot be used: {error.strerror or error}.", "Look after its disk.") from None
+
+
+class Supervisor:
+    """The loop, and what is made before and taken down after it."""
+
+    def __init__(self, data: DataFolder, port: int, stack: contextlib.ExitStack) -> None:
+        """``stack`` takes everything down, in the opposite order."""
+        context = zmq.Context()
+        stack.callback(context.destroy, linger=500)
+        gate = Gate(context)
+        stack.callback(gate.close)
+        self._store = Store(data.journal)
+        stack.callback(self._store.close)
+        try:
+            self._clients = Clients(context, gate, keys_of(data.path), port)
+        except zmq.ZMQError as error:
+            raise UserError(f"The port {port} cannot be had: {error}.", "Choose another, or none.") from None
+        stack.callback(self._clients.close)
+        self._engine: Engine = LocalWorker(context, gate, data)
+        stack.callback(self._engine.close)
+        self._desk = Desk(data, self._store, self._clients, self._engine)
+        self._told = self._engine.told
+        self._leaving = ""
+        connection = Connection(self._clients.endpoint, self._clients.public_key, os.getpid(), *VERSION, __version__)
+        connection.publish(data.path)
+        stack.callback(Connection.withdraw, data.path)
+        log.info("serves %s at %s, process %d", data.path, connection.endpoint, connection.pid)
+
+    def run(self, idle_seconds: float) -> None:
+        """Serve until it is time to leave."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._signalled)
+        busy_at = time.monotonic()
+        while not self._leaving:
+            self._turn()
+            self._desk.begin_next()
+            if self._clients.sessions or self._desk.busy:
+                busy_at = time.monotonic()
+            elif time.monotonic() - busy_at > idle_seconds:
+                self._leaving = "nobody needs it"
+        log.info("leaves: %s", self._leaving)
+        self._stop_job()
+
+    def _turn(self) -> None:
+        """Wait for something to happen, and deal with it."""
+        waits = self._clients.flush()
+        sockets = [s for s in (self._clients.socket, self._engine.socket) if s is not None]
+        zmq.select(sockets, [], [], BUSY_TICK_SECONDS if waits else TICK_SECONDS)
+        for session, message, arrays in self._clients.receive():
+            if isinstance(message, Hello):
+                self._welcome(session)
+            elif isinstance(message, Shutdown):
+                self._shut_down(session)
+            else:
+                self._desk.asked(session, message, arrays)
+        for letter in self._engine.tick():
+            self._desk.happened(letter)
+        if self._engine.told != self._told:
+            self._told = self._engine.told
+            self._clients.tell_all(self._told)
+        self._clients.forget_silent()
+
+    def _welcome(self, session: Session) -> None:
+        said: list[Message] = [
+            Welcome(*VERSION, __version__, self._store.backend_id, self._desk.presets()),
+            self._told,
+            self._desk.listed(),
+        ]
+        for message in said:
+            self._clients.tell(session, message)
+
+    def _shut_down(self, session: Session) -> None:
+        if session.local:
+            self._leaving = "a client asked for it"
+        else:
+            sentence = "Only a client on the backend's own machine may end it."
+            self._clients.tell(session, Error("denied", sentence, "Stop it there."))
+
+    def _signalled(self, number: int, _frame: FrameType | None) -> None:
+        self._leaving = signal.Signals(number).name
+
+    def _stop_job(self) -> None:
+        """Have the running job leave its checkpoint; it goes on when the folder is served again."""
+        job = self._desk.running
+        if job is None:
+            return
+        self._engine.stop(job.id)
+        deadline = time.monotonic() + STOP_SECONDS
+        while job.active and time.monotonic() < deadline:
+            self._turn()
+
+
+def _start_log(data: DataFolder) -> None:
+    handlers: list[logging.Handler] = [
+        RotatingFileHandler(data.log, maxBytes=1 << 20, backupCount=3, encoding="utf-8"),
+        logging.StreamHandler(sys.stderr),
+    ]
+    logging.basicConfig(
+        level=logging.INFO, handlers=handlers, format="%(asctime)s %(levelname)s %(message)s", force=True
+    )

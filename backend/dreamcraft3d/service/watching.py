@@ -1,0 +1,113 @@
+"""What the worker tells of a run while it goes on: progress, and previews that cost little of its time."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dreamcraft3d.service.worker_messages import Progress
+from dreamcraft3d.shape.mesh import Mesh
+from dreamcraft3d_protocol.arrays import Array, Arrays
+from dreamcraft3d_protocol.messages import Form, Message, Preview
+
+PREVIEW_SECONDS = 1.0
+PREVIEW_SHARE = 0.1
+"""Of the time, which previews may cost: a costly one is followed by a longer pause."""
+PROGRESS_SECONDS = 0.1
+
+Tell = Callable[[Message, Arrays], None]
+
+
+class Watch:
+    """The driver's observer of one job.
+
+    Args:
+        job: its id.
+        last: the last stage, after which the object is exported.
+        tell: where messages go.
+        wants_stop: whether the job shall stop.
+    """
+
+    def __init__(self, job: str, last: str, tell: Tell, wants_stop: Callable[[], bool]) -> None:
+        self.job, self.last, self.wants_stop = job, last, wants_stop
+        self._tell = tell
+        self._started = time.monotonic()
+        self._progress = Progress(job, "", 0, 0, 0.0, None, "")
+        self._told_at = 0.0
+        self._stage_started, self._stage_done = 0.0, 0
+        self._next_preview = 0.0
+        self._seq = 0
+        self._topology = ""
+
+    @property
+    def seconds(self) -> float:
+        """Since the job was begun or gone on with."""
+        return time.monotonic() - self._started
+
+    def said(self, sentence: str) -> None:
+        self._report(sentence=sentence)
+
+    def began(self, stage: str, steps: int, done: int) -> None:
+        self._stage_started, self._stage_done = time.monotonic(), done
+        self._report(stage, done, steps)
+
+    def stepped(self, stage: str, done: int, losses: dict[str, float]) -> None:
+        now = time.monotonic()
+        if now - self._told_at < PROGRESS_SECONDS and done < self._progress.steps:
+            return
+        pace = (now - self._stage_started) / max(done - self._stage_done, 1)
+        self._report(stage, done, self._progress.steps, eta=round(pace * (self._progress.steps - done), 1))
+
+    def ended(self, stage: str, seconds: float) -> None:
+        if stage == self.last and stage != "reference":
+            self._report("export", 0, 1)
+        else:
+            self._report(stage, self._progress.steps, self._progress.steps)
+
+    def pictured(self, picture: Tensor) -> None:
+        pixels = (picture.detach().cpu().clamp(0, 1) * 255).round().byte().contiguous().numpy()
+        self._preview("reference", "picture", "", None, {"picture": pixels})
+
+    def shaped(self, stage: str, surface: Callable[[], Mesh | None]) -> None:
+        started = time.monotonic()
+        if started < self._next_preview:
+            return
+        mesh = surface()
+        if mesh is not None:
+            self._show(stage, mesh)
+        cost = time.monotonic() - started
+        self._next_preview = started + max(PREVIEW_SECONDS, cost / PREVIEW_SHARE)
+
+    def _show(self, stage: str, mesh: Mesh) -> None:
+        vertices, faces = _numbers(mesh.vertices, np.float32), _numbers(mesh.faces, np.int32)
+        colours = mesh.colours if mesh.colours is not None else torch.full_like(mesh.vertices, 0.7)
+        arrays = {"colours": _numbers(colours, np.float32)}
+        topology = hashlib.blake2b(vertices.tobytes() + faces.tobytes(), digest_size=8).hexdigest()
+        if topology == self._topology:
+            self._preview(stage, "colours", topology, topology, arrays)
+        else:
+            self._preview(stage, "mesh", topology, None, {"vertices": vertices, "faces": faces, **arrays})
+        self._topology = topology
+
+    def _preview(self, stage: str, form: Form, topology: str, base: str | None, arrays: Arrays) -> None:
+        self._seq = max(self._seq + 1, int(time.time() * 1000))  # grows over restarts of this process, too
+        self._tell(Preview(self.job, self._seq, stage, form, topology, base), arrays)
+
+    def _report(
+        self, stage: str | None = None, step: int = 0, steps: int = 0, eta: float | None = None, sentence: str = ""
+    ) -> None:
+        if stage is None:
+            stage, step, steps = self._progress.stage, self._progress.step, self._progress.steps
+        self._progress = Progress(self.job, stage, step, steps, round(self.seconds, 2), eta, sentence)
+        self._told_at = time.monotonic()
+        self._tell(self._progress, {})
+
+
+def _numbers(tensor: Tensor, dtype: type) -> Array:
+    """A copy on the CPU, which later steps do not change."""
+    return np.array(tensor.detach().cpu().numpy(), dtype, order="C")

@@ -1,0 +1,61 @@
+"""The worker: a process of its own that loads the models and runs jobs, one after the other.
+
+It is started by the supervisor, which writes one line of JSON to its standard input: where to connect, and with which
+keys. When that input ends, the supervisor is gone, and the worker ends at once: the job goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from filelock import Timeout
+
+from dreamcraft3d.service.folder import DataFolder
+from dreamcraft3d.service.line import Line
+from dreamcraft3d.service.worker_messages import Ready
+
+log = logging.getLogger(__name__)
+
+
+def _end_with_input() -> None:
+    sys.stdin.read()
+    os._exit(0)
+
+
+def main() -> None:
+    """Run jobs until standard input ends."""
+    faulthandler.enable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to answer
+    greeting = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    data = DataFolder(Path(greeting["data"]))
+    handler = RotatingFileHandler(data.path / "worker.log", maxBytes=1 << 20, backupCount=2, encoding="utf-8")
+    logging.basicConfig(level=logging.INFO, handlers=[handler], format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        lock = data.worker_lock.acquire(timeout=20)
+    except Timeout:
+        sys.exit("Another worker still uses this data folder.")
+    with lock:
+        line = Line(greeting["endpoint"], *(greeting[name].encode() for name in ("server", "public", "secret")))
+        line.start()
+        # threads that wait for work by spinning would take the processor from Blender, and from the thread that beats
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        from dreamcraft3d.service.running import load_models, run_job
+
+        line.tell(Ready(load_models()), {})
+        while True:
+            line.tell(run_job(line.next_order(), line), {})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,316 @@
+"""Every message of the protocol, one frozen dataclass each.
+
+World axes on the wire are the backend's: right-handed, z up, the object's front toward +x. Colours are sRGB albedo.
+Which arrays a message carries is said in ``arrays.py``; how strictly fields are read, in ``fields.py``.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+MAX_TEXT = 4096
+"""Characters a string may have."""
+
+JobId = Annotated[str, re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")]
+"""A UUID as ``str(uuid.uuid4())`` writes it. The client makes it, so that a submission sent twice is one job."""
+Seed = Annotated[int, range(2**32)]
+FirstStage = Literal["coarse", "geometry", "texture"]
+LastStage = Literal["reference", "coarse", "geometry", "texture"]
+State = Literal["queued", "running", "cancelling", "cancelled", "done", "failed"]
+Form = Literal["picture", "mesh", "positions", "colours", "texture"]
+
+
+@dataclass(frozen=True)
+class Message:
+    """What all messages are."""
+
+    kind: ClassVar[str]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What went wrong with a job.
+
+    Attributes:
+        code: for programs: ``user`` (what was asked for cannot be done), ``bug``, ``disk``, ``worker``, ...
+        sentence: what is wrong.
+        hint: what to do about it, or empty.
+        action: a deed that mends it and that a panel may offer: ``resume``, ``edit``, or empty.
+    """
+
+    code: str
+    sentence: str
+    hint: str
+    action: str
+
+
+@dataclass(frozen=True)
+class PresetInfo:
+    """A preset that a job may name."""
+
+    name: str
+    about: str
+
+
+# --- client to backend ---
+
+
+@dataclass(frozen=True)
+class Hello(Message):
+    """The first message of every connection; answered by :class:`Welcome` or :class:`Refused`.
+
+    Attributes:
+        major, minor: of the protocol, as the client speaks it.
+        client, version: who it is, for the log: ``blender``, ``0.1.0``.
+    """
+
+    kind: ClassVar[str] = "hello"
+    major: int
+    minor: int
+    client: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Submit(Message):
+    """Queue a job, and attach to it. A second one with the same id attaches only.
+
+    Attributes:
+        prompt: words, or empty where a picture is given.
+        first: the first stage after the reference; ``geometry`` and ``texture`` need a mesh, ``coarse`` takes none.
+        until: the last stage.
+        name: what the artist calls it.
+    """
+
+    kind: ClassVar[str] = "submit"
+    job: JobId
+    prompt: str
+    preset: str
+    seed: Seed
+    first: FirstStage = "coarse"
+    until: LastStage = "texture"
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Cancel(Message):
+    """Stop a job after its present step; it keeps its checkpoint."""
+
+    kind: ClassVar[str] = "cancel"
+    job: JobId
+
+
+@dataclass(frozen=True)
+class Attach(Message):
+    """Send this job's state, its newest preview whole, its result if it is done, and from now on its events."""
+
+    kind: ClassVar[str] = "attach"
+    job: JobId
+
+
+@dataclass(frozen=True)
+class Detach(Message):
+    """No more previews and results of this job."""
+
+    kind: ClassVar[str] = "detach"
+    job: JobId
+
+
+@dataclass(frozen=True)
+class Whole(Message):
+    """The base of a preview is missing here: send the newest one whole."""
+
+    kind: ClassVar[str] = "whole"
+    job: JobId
+
+
+@dataclass(frozen=True)
+class Resume(Message):
+    """A cancelled or failed job goes on from its checkpoint."""
+
+    kind: ClassVar[str] = "resume"
+    job: JobId
+
+
+@dataclass(frozen=True)
+class Forget(Message):
+    """Delete a job that is not running, and its files; answered by :class:`JobList`."""
+
+    kind: ClassVar[str] = "forget"
+    job: JobId
+
+
+@dataclass(frozen=True)
+class Jobs(Message):
+    """Ask for :class:`JobList`."""
+
+    kind: ClassVar[str] = "jobs"
+
+
+@dataclass(frozen=True)
+class Ping(Message):
+    """Ask for :class:`Pong`."""
+
+    kind: ClassVar[str] = "ping"
+
+
+@dataclass(frozen=True)
+class Shutdown(Message):
+    """Leave a checkpoint and end the backend; obeyed only for the key made on the backend's own machine."""
+
+    kind: ClassVar[str] = "shutdown"
+
+
+# --- backend to client ---
+
+
+@dataclass(frozen=True)
+class Welcome(Message):
+    """The handshake is done.
+
+    Attributes:
+        version: the backend's own.
+        backend_id: a UUID that stays with the data folder: jobs of another backend are not to be found here.
+        presets: what a job may name.
+    """
+
+    kind: ClassVar[str] = "welcome"
+    major: int
+    minor: int
+    version: str
+    backend_id: JobId
+    presets: tuple[PresetInfo, ...]
+
+
+@dataclass(frozen=True)
+class Refused(Message):
+    """There will be no conversation: ``code`` is ``version``, or ``hello`` where something else came first."""
+
+    kind: ClassVar[str] = "refused"
+    code: str
+    sentence: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Worker(Message):
+    """How the process that computes is; told to everybody at the handshake and at each change.
+
+    Attributes:
+        device: ``cpu``, ``cuda``, or empty while it is not known.
+        sentence: for the artist.
+    """
+
+    kind: ClassVar[str] = "worker"
+    state: Literal["starting", "ready", "busy", "restarting", "failed"]
+    device: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class JobState(Message):
+    """All there is to know of a job, told to everybody at each change.
+
+    Attributes:
+        stage: ``reference``, ``coarse``, ``geometry``, ``texture``, ``export``, or empty before the first.
+        stage_index, stage_count: which stage of how many, from 0.
+        step, steps: steps taken in this stage, of how many.
+        seconds: spent computing so far.
+        eta_seconds: until the end of this stage, or None while it cannot be told.
+        sentence: the last thing worth telling, or empty.
+        created: seconds since 1970.
+    """
+
+    kind: ClassVar[str] = "job_state"
+    job: JobId
+    name: str
+    prompt: str
+    preset: str
+    seed: Seed
+    state: State
+    stage: str
+    stage_index: int
+    stage_count: int
+    step: int
+    steps: int
+    seconds: float
+    eta_seconds: float | None
+    sentence: str
+    error: Fault | None
+    created: float
+
+
+@dataclass(frozen=True)
+class JobList(Message):
+    """The jobs of this backend, oldest first; of very many, the newest."""
+
+    kind: ClassVar[str] = "job_list"
+    jobs: tuple[JobState, ...]
+
+
+@dataclass(frozen=True)
+class Preview(Message):
+    """What a job looks like now.
+
+    Attributes:
+        seq: grows with each preview of a job.
+        stage: that made it.
+        form: what the arrays are; ``picture`` and ``mesh`` are whole, the others change a mesh sent before.
+        topology: names the faces shown; empty for a picture.
+        base: for the forms that change a mesh, the topology they change (the same as ``topology``), else None.
+    """
+
+    kind: ClassVar[str] = "preview"
+    job: JobId
+    seq: int
+    stage: str
+    form: Form
+    topology: str
+    base: str | None
+
+
+@dataclass(frozen=True)
+class Result(Message):
+    """What a job made: a textured mesh, or a picture where it ended with the reference.
+
+    Attributes:
+        metrics: numbers by name: ``seconds``, ``faces``, ``vertices``, ``psnr``, ``mask_iou``, ``coverage``.
+    """
+
+    kind: ClassVar[str] = "result"
+    job: JobId
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Error(Message):
+    """Something asked for was not done; fields as in :class:`Fault`, and the job it is about, if any."""
+
+    kind: ClassVar[str] = "error"
+    code: str
+    sentence: str
+    hint: str = ""
+    action: str = ""
+    job: JobId | None = None
+
+
+@dataclass(frozen=True)
+class Pong(Message):
+    """Answers :class:`Ping`."""
+
+    kind: ClassVar[str] = "pong"
+
+
+Kinds = Mapping[str, type[Message]]
+
+
+def _by_kind(*classes: type[Message]) -> Kinds:
+    return types.MappingProxyType({c.kind: c for c in classes})
+
+
+CLIENT_KINDS = _by_kind(Hello, Submit, Cancel, Attach, Detach, Whole, Resume, Forget, Jobs, Ping, Shutdown)
+BACKEND_KINDS = _by_kind(Welcome, Refused, Worker, JobState, JobList, Preview, Result, Error, Pong)

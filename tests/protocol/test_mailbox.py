@@ -1,0 +1,70 @@
+"""Newest preview wins, and nothing else is lost or overtaken."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+
+from dreamcraft3d_protocol.mailbox import Mailbox
+from dreamcraft3d_protocol.messages import Error, JobState, Message, Pong, Preview
+
+ONE, OTHER = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
+RUNNING = JobState(ONE, "", "", "draft", 0, "running", "coarse", 1, 4, 0, 9, 0.0, None, "", None, 0.0)
+
+
+def mesh(seq: int, job: str = ONE) -> Preview:
+    return Preview(job, seq, "geometry", "mesh", f"topology {seq}", None)
+
+
+def colours(seq: int, base: int, job: str = ONE) -> Preview:
+    return Preview(job, seq, "texture", "colours", f"topology {base}", f"topology {base}")
+
+
+def left_of(*messages: Message) -> list[Message]:
+    box = Mailbox()
+    for message in messages:
+        box.put(message, {})
+    return [box.take()[0] for _ in range(len(box))]
+
+
+def test_of_many_meshes_the_newest_is_left() -> None:
+    assert left_of(*(mesh(i) for i in range(1000))) == [mesh(999)]
+
+
+def test_a_mesh_is_kept_for_the_colours_that_are_based_on_it() -> None:
+    assert left_of(mesh(1), colours(2, 1), colours(3, 1)) == [mesh(1), colours(3, 1)]
+
+
+def test_a_new_mesh_drops_the_colours_of_the_old() -> None:
+    assert left_of(mesh(1), colours(2, 1), mesh(3)) == [mesh(3)]
+
+
+def test_positions_and_colours_do_not_drop_each_other() -> None:
+    positions = replace(colours(2, 1), form="positions")
+    assert left_of(mesh(1), positions, colours(3, 1)) == [mesh(1), positions, colours(3, 1)]
+
+
+def test_the_reference_picture_is_not_dropped_for_a_mesh() -> None:
+    picture = Preview(ONE, 0, "reference", "picture", "", None)
+    assert left_of(picture, mesh(1), mesh(2)) == [picture, mesh(2)]
+
+
+def test_jobs_do_not_drop_each_others_previews() -> None:
+    assert left_of(mesh(1), mesh(1, OTHER), mesh(2)) == [mesh(1, OTHER), mesh(2)]
+
+
+def test_a_preview_overtakes_no_message_that_came_before_it() -> None:
+    said = [Error(str(i), "", job=ONE) for i in range(3)]
+    assert left_of(mesh(1), said[0], mesh(2), said[1], mesh(3), said[2]) == [said[0], said[1], mesh(3), said[2]]
+
+
+def test_control_messages_are_all_kept_in_order() -> None:
+    said: list[Message] = [Error("1", ""), Pong(), Error("1", ""), Pong()]
+    assert left_of(*said) == said
+
+
+def test_of_mere_progress_the_newest_is_left_and_every_change_of_state_is_kept() -> None:
+    steps = [replace(RUNNING, step=i) for i in range(50)]
+    next_stage = replace(RUNNING, stage="geometry")
+    done = replace(RUNNING, state="done")
+    assert left_of(*steps, next_stage, done) == [steps[-1], next_stage, done]
