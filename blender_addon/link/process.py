@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Starting other programs from Blender: detached, with their words in a file, and free of Blender's own Python."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+LEAKS = (
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "PYTHONSTARTUP",
+    "PYTHONEXECUTABLE",
+    "PYTHONUSERBASE",
+    "VIRTUAL_ENV",
+    "__PYVENV_LAUNCHER__",
+)
+"""Variables by which Blender's Python would get into another one."""
+LOG_BYTES = 1 << 20
+"""A log longer than this is begun anew."""
+
+
+def environment() -> dict[str, str]:
+    """This process's, without what belongs to Blender's Python."""
+    return {name: value for name, value in os.environ.items() if name not in LEAKS} | {"PYTHONUTF8": "1"}
+
+
+def spawn(command: Sequence[str | Path], log: Path, extra: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """Start a program that outlives Blender, what it says appended to ``log``.
+
+    A pipe would fill up and stop it, and a window would open on Windows; neither happens here.
+
+    Raises:
+        OSError: the program or the log cannot be opened.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    long = log.is_file() and log.stat().st_size > LOG_BYTES
+    flags = 0
+    if os.name == "nt":
+        flags = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP  # type: ignore[attr-defined]
+    with log.open("wb" if long else "ab") as output:
+        return subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment() | dict(extra or {}),
+            cwd=log.parent,
+            start_new_session=os.name == "posix",
+            creationflags=flags,
+        )
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a program and all that it started. Does not wait for it."""
+    if process.poll() is not None:
+        return
+    if os.name == "posix":
+        os.killpg(process.pid, signal.SIGTERM)
+    else:
+        process.terminate()
+
+
+def terminate(pid: int) -> None:
+    """Ask a process that may not be ours to end; one that is not there, or is not ours, is left alone."""
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except (OSError, OverflowError):
+        return
+
+
+def tail(log: Path, lines: int, start: int = 0) -> list[str]:
+    """The last lines of a log that say anything; none if there is no log.
+
+    Args:
+        start: the byte from which on it is read.
+    """
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(start, size - (1 << 14)))
+            text = file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return []
+    said = [line.strip() for line in text.replace("\r", "\n").splitlines()]
+    return [line for line in said if line][-lines:]
+
+
+def size(log: Path) -> int:
+    """Of a log, in bytes; 0 if there is none."""
+    try:
+        return log.stat().st_size
+    except OSError:
+        return 0
