@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from dreamcraft3d_protocol.messages import Error, Fault, JobList, JobState, Message
 
+from .placement import title
+
 STAGES = {
     "": "Waiting",
     "reference": "Picture",
@@ -126,3 +128,8 @@ class Jobs:
         jobs = self.newest_first()
         running = [job for job in jobs if job.state in ("running", "cancelling")]
         return next((job.job for job in running + jobs), "")
+
+
+def title_of(job: JobState) -> str:
+    """What to call it in lists."""
+    return job.name or title(job.prompt)
