@@ -25,7 +25,8 @@ class SidebarPanel:
 def draw_sentence(context: bpy.types.Context, layout: bpy.types.UILayout, text: str, icon: str = "NONE") -> None:
     """Labels, one under the other, that hold a whole sentence."""
     region = context.region
-    pixels = (region.width if region is not None else 300) / context.preferences.system.ui_scale - MARGIN_PIXELS
+    scale = context.preferences.system.ui_scale or 1.0  # 0 without a window
+    pixels = (region.width if region is not None else 300) / scale - MARGIN_PIXELS
     lines = textwrap.wrap(text, max(int(pixels / CHARACTER_PIXELS), 18))
     column = layout.column(align=True)
     column.scale_y = 0.8
