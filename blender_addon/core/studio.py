@@ -56,6 +56,7 @@ class Studio:
     Attributes:
         trouble: what the backend did not do that is no job's matter, or None.
         rejected: jobs that will never be, since the last look.
+        remembered: jobs whose end is an undo step of this file already; another one would cut off what can be redone.
     """
 
     def __init__(self, session: Session) -> None:
@@ -64,6 +65,7 @@ class Studio:
         self.previews = Previews()
         self.trouble: Fault | None = None
         self.rejected: list[str] = []
+        self.remembered: set[str] = set()
         self._watched: set[str] = set()
 
     def tick(self, budget_seconds: float) -> int:
@@ -114,6 +116,7 @@ class Studio:
 
     def watch_only(self, jobs: Iterable[str]) -> None:
         """As :meth:`watch`, and let go of all others: another file was opened."""
+        self.remembered.clear()
         wanted = set(jobs)
         for job in sorted(self._watched - wanted):
             self._let_go(job)

@@ -28,7 +28,9 @@ def update(studio: Studio, budget_seconds: float) -> int:
         _write(made, shape)
         if shape.final:
             target.finish(made)
-            _remember(f"DreamCraft3D: {made.name}")
+            if job not in studio.remembered:
+                studio.remembered.add(job)
+                _remember(f"DreamCraft3D: {made.name}")
         studio.shown(job)
         written += 1
         if time.monotonic() > deadline:

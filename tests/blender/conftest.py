@@ -58,5 +58,6 @@ def blender(
     bpy.ops.wm.read_homefile(use_empty=True)
     bpy.ops.ed.undo_push(message="Empty")
     yield preferences
+    preferences = bpy.context.preferences.addons[installed].preferences  # looked up afresh: a test may have disabled it
     preferences.data, preferences.python = str(tmp_path / "nowhere"), ""
     part("pump").studio()

@@ -181,5 +181,3 @@ def test_the_add_on_is_disabled_without_a_trace_and_the_backend_goes_on(
         assert alive(connection.pid)
     finally:
         bpy.ops.preferences.addon_enable(module=installed)
-        preferences = bpy.context.preferences.addons[installed].preferences
-        preferences.data = str(tmp_path / "nowhere")

@@ -214,6 +214,19 @@ def test_undo_and_redo_over_the_end_keep_the_artists_edits(growing: Growing) -> 
     assert growing.object.data.vertices[0].co.z == 9
 
 
+def test_undo_over_the_end_shows_the_result_again_and_leaves_what_can_be_redone(growing: Growing) -> None:
+    growing.result()
+    growing.sync()
+    bpy.ops.ed.undo()
+    assert growing.target.growing_jobs() == {JOB}
+    growing.result()  # as the backend sends it again
+    growing.sync()
+    assert len(growing.object.data.polygons) == 2
+    assert bpy.ops.ed.redo() == {"FINISHED"}
+    assert len(growing.object.data.polygons) == 2
+    assert growing.target.growing_jobs() == set()
+
+
 def test_an_object_that_was_deleted_is_not_made_again_and_nothing_fails(growing: Growing) -> None:
     bpy.data.objects.remove(growing.object)
     growing.preview("mesh", **MESH)
