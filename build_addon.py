@@ -7,6 +7,7 @@ dist/dreamcraft3d-VERSION.zip is what an artist installs: ``blender_addon/``, th
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -146,10 +147,9 @@ def _build_wheel(source: Path, destination: Path) -> None:
 def _has_setuptools() -> bool:
     """Whether one is here that is new enough, so that none must be downloaded."""
     try:
-        import setuptools
-    except ImportError:
+        return int(importlib.metadata.version("setuptools").split(".")[0]) >= 77
+    except importlib.metadata.PackageNotFoundError:
         return False
-    return int(setuptools.__version__.split(".")[0]) >= 77
 
 
 def _pip(arguments: Sequence[str], trouble: str) -> None:

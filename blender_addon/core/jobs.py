@@ -77,11 +77,13 @@ class Jobs:
     Attributes:
         by_id: what was said last of each, oldest first.
         faults: what was not done of what was asked for a job, by id.
+        ordered: names of jobs that the backend has not answered yet, by id.
     """
 
     def __init__(self) -> None:
         self.by_id: dict[str, JobState] = {}
         self.faults: dict[str, Fault] = {}
+        self.ordered: dict[str, str] = {}
 
     def take(self, message: Message) -> None:
         """Note what the backend says."""
@@ -91,8 +93,10 @@ class Jobs:
         elif isinstance(message, JobState):
             self.by_id[message.job] = message
             self.faults.pop(message.job, None)
+            self.ordered.pop(message.job, None)
         elif isinstance(message, Error) and message.job is not None:
             self.faults[message.job] = Fault(message.code, message.sentence, message.hint, message.action)
+            self.ordered.pop(message.job, None)
 
     def fault(self, job: str) -> Fault | None:
         """What is wrong with a job, if anything is."""
@@ -123,11 +127,11 @@ class Jobs:
 
     def in_focus(self, chosen: str) -> str:
         """The job to show: the chosen one, or else the one that runs, or else the newest; empty if there is none."""
-        if chosen in self.by_id or chosen in self.faults:
+        if chosen in self.by_id or chosen in self.faults or chosen in self.ordered:
             return chosen
         jobs = self.newest_first()
         running = [job for job in jobs if job.state in ("running", "cancelling")]
-        return next((job.job for job in running + jobs), "")
+        return next((job.job for job in running), "") or next(iter(self.ordered), "") or next((j.job for j in jobs), "")
 
 
 def title_of(job: JobState) -> str:

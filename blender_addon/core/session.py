@@ -21,7 +21,7 @@ from dreamcraft3d_protocol.messages import Message, Shutdown, Welcome, Worker
 
 from ..link.backend_python import Search, candidates
 from ..link.install import Installation, InstallError, backend_source, check_room, plan
-from ..link.process import size, spawn, tail, terminate
+from ..link.process import end_of, spawn, tail, terminate
 from .status import Status, status_of
 
 RESTART_SECONDS = 5.0
@@ -110,6 +110,7 @@ class Session:
             process=self._process,
             wanted=self._wanted,
             trouble=self._trouble,
+            autostart=self.settings.autostart,
         )
 
     def tick(self, budget_seconds: float = 0.008) -> list[Received]:
@@ -225,7 +226,7 @@ class Session:
 
     def _begin(self) -> None:
         log = self.settings.log
-        self._started_at, self._log_start = time.monotonic(), size(log)
+        self._started_at, self._log_start = time.monotonic(), end_of(log)
         command = [str(self._search.found), "-P", "-m", "dreamcraft3d.cli", "serve", "--data", str(self.settings.data)]
         try:
             self._process = spawn(command, log)

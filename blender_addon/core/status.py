@@ -49,6 +49,7 @@ def status_of(
     process: subprocess.Popen[bytes] | None,
     wanted: bool,
     trouble: str,
+    autostart: bool,
 ) -> Status:
     """The one thing worth saying, of all that is known."""
     if installation is not None:
@@ -71,7 +72,8 @@ def status_of(
         return Status("starting", "Starting", "This takes a few seconds.")
     if wanted:
         return Status("connecting", "Connecting", client.sentence, "restart_backend")
-    return Status("off", "Off", "It starts when you press Generate.", "start_backend")
+    hint = "It starts when you press Generate." if autostart else "Start it, and then generate."
+    return Status("off", "Off", hint, "start_backend")
 
 
 def _open(worker: Worker | None) -> Status:

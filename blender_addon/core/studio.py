@@ -89,6 +89,7 @@ class Studio:
         self.session.want()
         self.trouble = None
         self._watched.add(job)
+        self.jobs.ordered[job] = wish.name
         return job
 
     def cancel(self, job: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .process import size, spawn, stop, tail
+from .process import end_of, spawn, stop, tail
 
 PROOF = "dreamcraft3d is here:"
 CHECK = f"import dreamcraft3d.cli, dreamcraft3d as d; print({PROOF!r}, d.__version__)"
@@ -89,7 +89,7 @@ class Search:
         if not candidate.python.is_file():
             self._reject(candidate, f"There is no Python at {candidate.python}, which {candidate.where} names.")
             return
-        self._log_start = size(self._log)
+        self._log_start = end_of(self._log)
         try:
             self._process = spawn([candidate.python, "-P", "-c", CHECK], self._log)
         except OSError as error:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .backend_python import python_of
-from .process import size, spawn, stop, tail
+from .process import end_of, spawn, stop, tail
 
 GIGABYTE = 1 << 30
 NEEDED_BYTES, NEEDED_BYTES_CUDA = 4 * GIGABYTE, 12 * GIGABYTE
@@ -148,7 +148,7 @@ class Installation:
         self._fail("The installation was stopped.")
 
     def _begin(self) -> None:
-        self._log_start = size(self.log)
+        self._log_start = end_of(self.log)
         try:
             self._process = spawn(self.steps[self.done].command, self.log)
         except OSError as error:

@@ -20,7 +20,7 @@ LEAKS = (
 )
 """Variables by which Blender's Python would get into another one."""
 LOG_BYTES = 1 << 20
-"""A log longer than this is begun anew."""
+"""A log longer than this is emptied before the next program writes to it."""
 
 
 def environment() -> dict[str, str]:
@@ -37,11 +37,10 @@ def spawn(command: Sequence[str | Path], log: Path, extra: Mapping[str, str] | N
         OSError: the program or the log cannot be opened.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    long = log.is_file() and log.stat().st_size > LOG_BYTES
     flags = 0
     if os.name == "nt":
         flags = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP  # type: ignore[attr-defined]
-    with log.open("wb" if long else "ab") as output:
+    with log.open("ab") as output:
         return subprocess.Popen(
             [str(word) for word in command],
             stdin=subprocess.DEVNULL,
@@ -89,9 +88,13 @@ def tail(log: Path, lines: int, start: int = 0) -> list[str]:
     return [line for line in said if line][-lines:]
 
 
-def size(log: Path) -> int:
-    """Of a log, in bytes; 0 if there is none."""
+def end_of(log: Path) -> int:
+    """Where what is said next begins, in bytes; a log that is too long is emptied first."""
     try:
-        return log.stat().st_size
+        size = log.stat().st_size
+        if size <= LOG_BYTES:
+            return size
+        os.truncate(log, 0)
     except OSError:
         return 0
+    return 0

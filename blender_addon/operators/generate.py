@@ -28,8 +28,12 @@ class DREAMCRAFT3D_OT_generate(bpy.types.Operator):
         if not form.prompt.strip() and not form.picture.strip():
             cls.poll_message_set("Type what to make, or choose a picture")
             return False
-        if pump.studio().session.status.phase in ("missing", "installing"):
+        session = pump.studio().session
+        if session.status.phase in ("missing", "installing"):
             cls.poll_message_set("Install the backend first")
+            return False
+        if session.status.phase == "off" and not session.settings.autostart:
+            cls.poll_message_set("Start the backend first")
             return False
         return True
 

@@ -22,7 +22,10 @@ class DREAMCRAFT3D_PT_progress(SidebarPanel, bpy.types.Panel):
         job = studio.jobs.in_focus(chosen)
         known = studio.jobs.by_id.get(job)
         fault = studio.jobs.fault(job)
-        if known is None and fault is None:
+        if job in studio.jobs.ordered:
+            layout.label(text=studio.jobs.ordered[job], icon="MESH_ICOSPHERE", translate=False)
+            draw_sentence(context, layout, "Waiting for the backend.", "TIME")
+        elif known is None and fault is None:
             draw_sentence(context, layout, "Nothing is being made. Type what you want, and press Generate.")
             return
         if known is not None:

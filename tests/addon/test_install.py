@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from blender_addon.link import install
+from blender_addon.link import install, process
 from blender_addon.link.backend_python import Candidate, Search, python_of
 from blender_addon.link.install import Installation, InstallError, Step, backend_source, check_room, explain, plan
 from blender_addon.link.install_torch import variant
@@ -134,3 +134,15 @@ def test_the_backend_comes_from_the_wheel_inside_the_add_on_or_the_checkout(tmp_
 )
 def test_torch_is_built_for_the_card_that_is_here(platform: str, driver: int | None, index: str) -> None:
     assert variant(platform, driver) == index
+
+
+def test_a_log_that_has_grown_too_long_is_emptied_and_read_from_its_new_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "LOG_BYTES", 100)
+    log = tmp_path / "install.log"
+    log.write_text("old\n" * 100)
+    installation = Installation([Step("One", (sys.executable, "-c", "print('new')"))], log)
+    finish(installation)
+    assert installation.said == "new"
+    assert log.read_text() == "new\n"

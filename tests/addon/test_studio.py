@@ -24,6 +24,8 @@ WISH = Wish("a red mushroom", "draft", 7)
 
 def test_a_wish_becomes_a_submission_with_a_picture(studio: Studio, backend: ScriptedBackend) -> None:
     job = studio.generate(WISH, {"picture": np.ones(4, np.uint8)})
+    assert studio.jobs.in_focus("") == job
+    assert studio.jobs.ordered == {job: "Red Mushroom"}
     said = hear(studio, backend, Submit)
     assert said == Submit(job, "a red mushroom", "draft", 7, name="Red Mushroom")
 
