@@ -49,10 +49,9 @@ def progress_of(job: JobState) -> Progress:
     """How far a job is."""
     done = job.state == "done"
     ratio = min(job.step / job.steps, 1.0) if job.steps else 0.0
-    index = job.stage_count if job.stage == "export" else job.stage_index  # export comes after the last one counted
-    whole = 1.0 if done else min((index + ratio) / max(job.stage_count, 1), 0.99)
+    whole = 1.0 if done else min((job.stage_index + ratio) / max(job.stage_count, 1), 0.99)
     stage = "Done" if done else STAGES.get(job.stage, job.stage.title())
-    number = f"{min(index + 1, job.stage_count)} of {job.stage_count}"
+    number = f"{job.stage_index + 1} of {job.stage_count}"
     step = f"Step {job.step} of {job.steps}" if job.steps > 1 and not done else ""
     eta = f"{duration(job.eta_seconds)} left in this stage" if job.eta_seconds and job.state == "running" else ""
     bar = "Done" if done else f"{STATES[job.state]}, {whole:.0%}"

@@ -64,7 +64,7 @@ def status_of(
     if not search.over:
         return Status("searching", "Looking for the Backend")
     if search.found is None:
-        needed = "What computes the objects is not installed yet. It is done once, and takes about 4 GB."
+        needed = "The program that makes the objects is not here yet. Install it once; it takes about 4 GB."
         return Status("missing", "Not Installed", search.sentence or needed, "install_backend")
     if client.state == "lost":
         return Status("lost", "Connection Lost", f"{client.sentence} Trying again.", "restart_backend")

@@ -23,11 +23,11 @@ def test_progress_has_three_levels_and_the_time_left() -> None:
     assert progress.eta == "42 s left in this stage"
 
 
-def test_progress_never_goes_back_when_the_object_is_exported() -> None:
-    texture = progress_of(job_state(JOB, stage="texture", stage_index=3, step=10))
-    export = progress_of(job_state(JOB, stage="export", stage_index=0, step=0, steps=1))
-    assert texture.job.factor <= export.job.factor < 1
-    assert progress_of(job_state(JOB, "done", stage="export", stage_index=0)).job.factor == 1
+def test_progress_is_full_only_when_the_job_is_done() -> None:
+    export = {"stage": "export", "stage_index": 3, "step": 1, "steps": 1}
+    assert progress_of(job_state(JOB, **export)).job.factor == pytest.approx(0.99)
+    assert progress_of(job_state(JOB, **export)).stage.text == "Finishing (4 of 4)"
+    assert progress_of(job_state(JOB, "done", **export)).job.factor == 1
 
 
 @pytest.mark.parametrize(
