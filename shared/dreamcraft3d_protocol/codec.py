@@ -17,7 +17,8 @@ import zmq
 
 from dreamcraft3d_protocol.arrays import DTYPES, Array, Arrays, check_arrays
 from dreamcraft3d_protocol.errors import ProtocolError
-from dreamcraft3d_protocol.messages import Kinds, Message, from_plain, to_plain
+from dreamcraft3d_protocol.fields import from_plain, to_plain
+from dreamcraft3d_protocol.messages import Kinds, Message
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_ARRAYS = 8

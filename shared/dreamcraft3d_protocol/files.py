@@ -8,9 +8,10 @@ from pathlib import Path
 
 
 def private_folder(path: Path) -> Path:
-    """Make a folder, if it is not there, that only its owner may enter; returns it."""
-    path.mkdir(parents=True, exist_ok=True)
-    path.chmod(0o700)
+    """Make a folder that only its owner may enter; one that is there is left as it is. Returns it."""
+    if not path.is_dir():
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o700)
     return path
 
 

@@ -267,6 +267,27 @@ def test_a_run_stopped_in_every_stage_ends_as_one_that_was_not(
     assert metrics["mesh"] == finished[1]["mesh"]
 
 
+def test_a_run_that_is_looked_at_after_every_step_ends_as_one_that_is_not(
+    finished: Finished, tmp_path: Path, picture_file: Path, tiny_preset: Preset
+) -> None:
+    folder = prepare(tmp_path / "egg.glb", tiny_preset, image=picture_file)
+    watcher = Watcher(shows=True)
+    drive(folder, watcher)
+    assert [stage for stage, _ in watcher.surfaces] == [stage for stage, _ in watcher.steps]
+    for stage, mesh in watcher.surfaces:
+        assert mesh is not None, stage
+        assert mesh.colours is not None
+        assert len(mesh.faces) > 0
+        assert int(mesh.faces.max()) < len(mesh.vertices) == len(mesh.colours)
+        assert not mesh.colours.requires_grad
+        assert 0 <= float(mesh.colours.min()) <= float(mesh.colours.max()) <= 1
+    assert watcher.picture.shape == (128, 128, 3)
+    for stage in ("coarse", "geometry", "texture"):
+        found, expected = (load_file(f.result(stage)) for f in (folder, finished[0]))
+        for name in found:
+            torch.testing.assert_close(found[name], expected[name], atol=1e-4, rtol=0)
+
+
 def test_a_stage_that_dies_while_writing_its_result_is_not_taken_for_finished(
     finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

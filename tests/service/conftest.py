@@ -49,8 +49,8 @@ distil_steps = 4
 texture = 256
 sheet = 48
 """
-LONG_STEPS = 120
-"""Of the coarse stage of the preset ``long``: some ten seconds, in which it can be stopped or killed."""
+LONG_STEPS = 50
+"""Of the coarse stage of the preset ``long``: some seconds, in which it can be stopped or killed."""
 
 Letters = list[Received]
 

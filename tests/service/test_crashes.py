@@ -16,8 +16,8 @@ from conftest import (
     LONG_STEPS,
     TINY,
     Backend,
-    children,
     has_begun,
+    is_state,
     is_worker,
     posix,
     read_until,
@@ -28,7 +28,7 @@ from conftest import (
 
 from dreamcraft3d_protocol.client import Client, local_target
 from dreamcraft3d_protocol.connection import Connection
-from dreamcraft3d_protocol.messages import Error, JobState, Result, Shutdown, Worker
+from dreamcraft3d_protocol.messages import Cancel, Error, JobState, Result, Resume, Shutdown, Worker
 
 pytestmark = posix
 
@@ -42,12 +42,13 @@ def test_a_killed_worker_costs_no_job_and_everybody_is_told(backend: Backend) ->
     told = read_until(client, is_worker("restarting"), seconds=10)[-1][0]
     assert isinstance(told, Worker)
     assert "SIGKILL" in told.sentence
-    letters = read_until(client, lambda m: isinstance(m, Result))
-    again = [m for m, _ in letters if isinstance(m, JobState) and m.job == job]
-    assert any("goes on from its last checkpoint" in s.sentence for s in again)
-    assert "reference" not in {s.stage for s in again if s.state == "running" and s.seconds > again[0].seconds + 0.5}
-    assert again[-1].state == "done"
+    letters = read_until(client, is_worker("busy"))
+    assert any("goes on from its last checkpoint" in m.sentence for m, _ in letters if isinstance(m, JobState))
+    letters = read_until(client, has_begun(job, "coarse", 1))
+    assert "reference" not in {m.stage for m, _ in letters if isinstance(m, JobState) and m.seconds > 0}
     assert backend.worker_pid() != before
+    client.send(Cancel(job))
+    read_until(client, is_state(job, "cancelled"))
 
 
 def test_a_killed_supervisor_costs_no_job_and_its_clients_find_the_next_one(own_backend: Backend) -> None:
@@ -86,7 +87,7 @@ def test_a_supervisor_asked_to_end_leaves_a_checkpoint_and_no_process_or_address
     assert 10 <= done < LONG_STEPS
 
     own_backend.start()
-    letters = read_until(client, lambda m: isinstance(m, Result))
+    letters = read_until(client, has_begun(job, "coarse", done + 1))
     steps = [m.step for m, _ in letters if isinstance(m, JobState) and m.stage == "coarse" and m.state == "running"]
     assert min(steps) >= done
 
@@ -181,23 +182,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def test_a_full_disk_is_a_sentence_to_who_submits_and_harms_nothing(small_disk: Path) -> None:
+def test_a_full_disk_is_a_sentence_that_harms_nothing_and_room_lets_the_job_go_on(small_disk: Path) -> None:
     own = Backend(small_disk / "data")
     client = own.client()
-    noise = np.random.default_rng(0).integers(0, 256, 4 << 20, np.uint8)
-    job = submit(client, "", {"picture": noise})
+    read_until(client, is_worker("ready"))
+    job = submit(client, "", {"picture": np.random.default_rng(0).integers(0, 256, 4 << 20, np.uint8)})
     error, _ = read_until(client, lambda m: isinstance(m, Error))[-1]
     assert isinstance(error, Error)
     assert (error.code, error.job) == ("disk", job)
     assert "full" in error.sentence
-    read_until(client, is_worker("ready"))
-    own.close()
 
-
-def test_a_disk_that_fills_under_a_job_fails_it_with_a_sentence_and_room_lets_it_go_on(small_disk: Path) -> None:
-    own = Backend(small_disk / "data")
-    client = own.client()
-    read_until(client, is_worker("ready"))
     filler = small_disk / "filler"
     filler.write_bytes(bytes(2_600_000))
     job = submit(client, until="reference")
@@ -205,15 +199,8 @@ def test_a_disk_that_fills_under_a_job_fails_it_with_a_sentence_and_room_lets_it
     assert isinstance(state, JobState)
     assert state.error is not None
     assert (state.error.code, state.error.action) == ("disk", "resume")
+
+    filler.unlink()
+    client.send(Resume(job))
+    read_until(client, lambda m: isinstance(m, Result))
     own.close()
-
-
-def test_every_process_is_gone_at_the_end(own_backend: Backend) -> None:
-    client = own_backend.client()
-    read_until(client, is_worker("ready"))
-    worker = own_backend.worker_pid()
-    assert children(own_backend.process.pid) == [worker]
-    client.send(Shutdown())
-    client.receive()
-    assert own_backend.process.wait(timeout=40) == 0
-    assert not Path(f"/proc/{worker}").exists()

@@ -186,11 +186,11 @@ def test_a_picture_that_is_broken_fails_the_job_with_a_sentence(backend: Backend
 def test_a_cancelled_job_stops_at_once_and_goes_on_where_it_stopped(backend: Backend) -> None:
     client = backend.client()
     job = submit(client, preset="long", until="coarse")
-    read_until(client, has_begun(job, "coarse", 20))
+    read_until(client, has_begun(job, "coarse", 10))
     client.send(Cancel(job))
     letters = read_until(client, is_state(job, "cancelled"), seconds=10)
     stopped = states(letters, job)[-1].step
-    assert 20 <= stopped < LONG_STEPS
+    assert 10 <= stopped < LONG_STEPS
 
     client.send(Resume(job))
     letters = read_until(client, lambda m: isinstance(m, Result))

@@ -44,7 +44,8 @@ from dreamcraft3d_protocol.messages import (
 log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
-MAX_LISTED = 200
+MAX_LISTED = 100
+MAX_NAME = 200
 SAVE_SECONDS = 5.0
 
 
@@ -103,6 +104,10 @@ class Desk:
             full = error.errno in FULL
             sentence = "The disk of the backend is full." if full else f"The backend cannot write: {error.strerror}."
             self._clients.tell(session, Error("disk", sentence, f"Look after {self._data.path}.", "", job))
+        except Exception:  # one client's request must not end the others' backend
+            log.exception("a bug, in answer to %s", message.kind)
+            sentence = "Something went wrong in the backend that should not have."
+            self._clients.tell(session, Error("bug", sentence, "serve.log in the data folder says more.", "", job))
 
     def _answer(self, session: Session, message: Message, arrays: Arrays) -> None:
         deeds: dict[type[Message], Callable[[Session, Job], None]] = {
@@ -138,7 +143,7 @@ class Desk:
             picture=self._artefacts.keep_picture(arrays["picture"]) if "picture" in arrays else None,
             mesh=self._artefacts.keep_mesh(mesh) if mesh else None,
         )
-        job = Job(asked.job, asked.name, time.time(), self._last_position() + 1, order)
+        job = Job(asked.job, asked.name[:MAX_NAME], time.time(), self._last_position() + 1, order)
         self._store.save(job)
         self._jobs[job.id] = job
         session.attached.add(job.id)

@@ -95,7 +95,10 @@ class LocalWorker:
     def tick(self) -> list[Received]:
         if self._process is None:
             if self._state != "failed" and time.monotonic() >= self._start_at:
-                self._start()
+                try:
+                    self._start()
+                except OSError as error:
+                    self._bury(f"The system would not start it: {error.strerror}.")
             return []
         happened = self._listen()
         code = self._process.poll()
@@ -150,6 +153,7 @@ class LocalWorker:
         socket.curve_publickey, socket.curve_secretkey = server
         self._gate.allow("worker", lambda key: key == worker[0])
         port = socket.bind_to_random_port("tcp://127.0.0.1")
+        self.socket = socket
         greeting = {
             "endpoint": f"tcp://127.0.0.1:{port}",
             "server": server[0].decode(),
@@ -166,7 +170,6 @@ class LocalWorker:
             self._process.stdin.flush()
         except BrokenPipeError:
             log.error("the worker ended before it was greeted")
-        self.socket = socket
         self._heard_at = time.monotonic()
         log.info("worker %d starts", self._process.pid)
 

@@ -119,6 +119,8 @@ class Clients:
                 except zmq.Again:
                     left = True
                     break
+                except ProtocolError as error:  # a bug of ours, which costs this message alone
+                    log.error("a message was dropped: %s", error)
                 except zmq.ZMQError:  # it is not connected any more
                     log.info("%s is gone", session.name)
                     self.sessions.pop(session.identity, None)
