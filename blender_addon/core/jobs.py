@@ -75,7 +75,7 @@ class Jobs:
 
     Attributes:
         by_id: what was said last of each, oldest first.
-        faults: what was not done of what was asked for a job, by id.
+        faults: what was not done of what was asked for a job that there is, by id.
         ordered: names of jobs that the backend has not answered yet, by id.
     """
 
@@ -88,14 +88,15 @@ class Jobs:
         """Note what the backend says."""
         if isinstance(message, JobList):
             self.by_id = {job.job: job for job in message.jobs}
-            self.faults = {job: fault for job, fault in self.faults.items() if job not in self.by_id}
+            self.faults.clear()
         elif isinstance(message, JobState):
             self.by_id[message.job] = message
             self.faults.pop(message.job, None)
             self.ordered.pop(message.job, None)
         elif isinstance(message, Error) and message.job is not None:
-            self.faults[message.job] = Fault(message.code, message.sentence, message.hint, message.action)
             self.ordered.pop(message.job, None)
+            if message.job in self.by_id:
+                self.faults[message.job] = Fault(message.code, message.sentence, message.hint, message.action)
 
     def fault(self, job: str) -> Fault | None:
         """What is wrong with a job, if anything is."""
@@ -126,7 +127,7 @@ class Jobs:
 
     def in_focus(self, chosen: str) -> str:
         """The job to show: the chosen one, or else the one that runs, or else the newest; empty if there is none."""
-        if chosen in self.by_id or chosen in self.faults or chosen in self.ordered:
+        if chosen in self.by_id or chosen in self.ordered:
             return chosen
         jobs = self.newest_first()
         running = [job for job in jobs if job.state in ("running", "cancelling")]

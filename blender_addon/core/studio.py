@@ -54,7 +54,7 @@ class Studio:
     """The session, and all that is known of jobs and their shapes.
 
     Attributes:
-        trouble: what the backend did not do that is no job's matter, or None.
+        trouble: what the backend did not do, where that is the matter of no job that there is; or None.
         rejected: jobs that will never be, since the last look.
         remembered: jobs whose end is an undo step of this file already; another one would cut off what can be redone.
     """
@@ -157,8 +157,9 @@ class Studio:
             self._refused(message)
 
     def _refused(self, error: Error) -> None:
-        if error.job is None:
-            self.trouble = Fault(error.code, error.sentence, error.hint, error.action)
-        elif error.job not in self.jobs.by_id:
+        if error.job in self.jobs.by_id:
+            return
+        self.trouble = Fault(error.code, error.sentence, error.hint, error.action)
+        if error.job is not None:
             self._watched.discard(error.job)
             self.rejected.append(error.job)

@@ -38,8 +38,9 @@ def test_a_duration_reads_as_one_says_it(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
-def test_what_is_refused_is_a_fault_of_its_job_until_the_job_is_told_of() -> None:
+def test_what_is_refused_is_a_fault_of_its_job_until_the_job_is_told_of_again() -> None:
     jobs = Jobs()
+    jobs.take(job_state(JOB))
     jobs.take(Error("user", "No such word.", "Try another.", "edit", JOB))
     assert jobs.fault(JOB) == Fault("user", "No such word.", "Try another.", "edit")
     jobs.take(job_state(JOB))

@@ -74,9 +74,11 @@ def test_a_job_that_is_refused_is_told_of_once_with_its_reason(studio: Studio, b
     backend.say(Error("user", "The models do not know the word blorb.", "Try ball.", "edit", job))
     wait_until(lambda: studio.tick(0.01) >= 0 and studio.rejected != [])
     assert studio.rejected == [job]
-    fault = studio.jobs.fault(job)
-    assert fault is not None
-    assert fault.hint == "Try ball."
+    assert studio.trouble is not None
+    assert studio.trouble.hint == "Try ball."
+    assert studio.jobs.in_focus(job) == ""
+    studio.generate(WISH, {})
+    assert studio.trouble is None
 
 
 def test_another_file_watches_its_own_jobs_only(studio: Studio, backend: ScriptedBackend) -> None:

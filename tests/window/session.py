@@ -129,7 +129,7 @@ def session() -> Iterator[Condition]:
     form = bpy.context.scene.dreamcraft3d
     form.prompt = "a zxqv of purple glorp"
     press("dreamcraft3d.generate")
-    yield lambda: bool(studio().jobs.faults)
+    yield lambda: studio().trouble is not None
     yield from shoot("9-refused")
     sidebar = next(r for r in view()["area"].regions if r.type == "UI")
     assert sidebar.active_panel_category == "DreamCraft3D"
