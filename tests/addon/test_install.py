@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import shutil
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -15,26 +12,7 @@ from blender_addon.link.backend_python import Candidate, Search, python_of
 from blender_addon.link.install import Installation, InstallError, Step, backend_source, check_room, explain, plan
 from blender_addon.link.install_torch import variant
 from launcher import CHECKOUT, wait_until
-
-TOY = {
-    "dreamcraft3d/__init__.py": '__version__ = "9.9"\n',
-    "dreamcraft3d/cli.py": 'print("draft")\n',
-    "dreamcraft3d-9.9.dist-info/METADATA": "Metadata-Version: 2.1\nName: dreamcraft3d\nVersion: 9.9\n",
-    "dreamcraft3d-9.9.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-}
-
-
-def toy_wheel(folder: Path) -> Path:
-    """A backend without anything in it."""
-    path = folder / "dreamcraft3d-9.9-py3-none-any.whl"
-    record = ""
-    with zipfile.ZipFile(path, "w") as wheel:
-        for name, text in TOY.items():
-            wheel.writestr(name, text)
-            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
-            record += f"{name},sha256={digest},{len(text)}\n"
-        wheel.writestr("dreamcraft3d-9.9.dist-info/RECORD", record)
-    return path
+from toy_backend import toy_wheel
 
 
 def finish(installation: Installation) -> None:
@@ -116,8 +94,6 @@ def test_what_went_wrong_is_said_plainly(said: str, sentence: str) -> None:
 def test_the_backend_comes_from_the_wheel_inside_the_add_on_or_the_checkout(tmp_path: Path) -> None:
     assert backend_source(tmp_path) is None
     assert backend_source(CHECKOUT / "blender_addon") == CHECKOUT
-    (tmp_path / "backend").mkdir()
-    assert backend_source(tmp_path) is None
     wheel = toy_wheel(tmp_path / "backend")
     assert backend_source(tmp_path) == wheel
 

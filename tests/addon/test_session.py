@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from blender_addon.core.session import Session, Settings
 from blender_addon.link.install import InstallError
 from launcher import alive, backend_python, end_backend, wait_until
 from scripted_backend import ScriptedBackend
+from toy_backend import toy_wheel
 
 from dreamcraft3d_protocol.connection import Connection
 from dreamcraft3d_protocol.messages import Refused
@@ -154,3 +156,34 @@ def test_installing_without_the_network_or_without_a_backend_is_a_sentence(setti
     with pytest.raises(InstallError, match="Allow Online Access"):
         session.install(Path("python"), online=False)
     assert session.status.phase != "installing"
+
+
+def test_an_installed_backend_is_found_and_the_session_goes_on_from_there(
+    settings: Settings, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but PyTorch, which would be downloaded."""
+    plan = module.plan
+    monkeypatch.setattr(module, "plan", lambda *given: [step for step in plan(*given) if "PyTorch" not in step.label])
+    toy_wheel(settings.addon / "backend")
+    session = make(settings)
+    reach(session, "missing")
+    session.install(Path(sys.executable), online=True)
+    reach(session, "installing")
+    assert session.status.mend == "cancel_install"
+    reach(session, "off", "failed", seconds=180)
+    assert session.status.phase == "off", session.status
+
+
+def test_an_installation_that_was_stopped_is_told_and_may_be_begun_again(settings: Settings, make: Make) -> None:
+    toy_wheel(settings.addon / "backend")
+    session = make(settings)
+    reach(session, "missing")
+    session.install(Path(sys.executable), online=True)
+    with pytest.raises(InstallError, match="already"):
+        session.install(Path(sys.executable), online=True)
+    session.cancel_install()
+    reach(session, "failed")
+    assert "stopped" in session.status.sentence
+    assert session.status.mend == "install_backend"
+    session.install(Path(sys.executable), online=True)
+    reach(session, "installing")
