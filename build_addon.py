@@ -157,10 +157,8 @@ def _pip(arguments: Sequence[str], trouble: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode == 0:
         return
-    said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-    offline = any(sign in done.stderr for sign in ("NewConnectionError", "Name or service", "name resolution"))
-    hint = "There seems to be no network." if offline else " ".join(said[-1:] or done.stderr.splitlines()[-1:])
-    raise BuildError(f"{trouble} {hint}")
+    said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
+    raise BuildError(f"{trouble} Look after the network. pip says: {' '.join(said[-1:])}")
 
 
 def _write_manifest(path: Path, version: str, wheels: Sequence[Path]) -> None:
