@@ -17,7 +17,7 @@ from dreamcraft3d_protocol.client import Client, local_target
 from dreamcraft3d_protocol.codec import Received
 from dreamcraft3d_protocol.connection import Connection
 from dreamcraft3d_protocol.errors import ProtocolError
-from dreamcraft3d_protocol.messages import Message, Shutdown, Welcome, Worker
+from dreamcraft3d_protocol.messages import Message, Refused, Shutdown, Welcome, Worker
 
 from ..link.backend_python import Search, candidates
 from ..link.install import Installation, InstallError, backend_source, check_room, plan
@@ -85,6 +85,7 @@ class Session:
         self._process: subprocess.Popen[bytes] | None = None
         self._wanted = False
         self._trouble = ""
+        self._refusal = ""
         self._failures = 0
         self._started_at = -1e9
         self._log_start = 0
@@ -110,6 +111,7 @@ class Session:
             process=self._process,
             wanted=self._wanted,
             trouble=self._trouble,
+            outdated=self._refusal == "version",
             autostart=self.settings.autostart,
         )
 
@@ -119,6 +121,8 @@ class Session:
         for message, _ in letters:
             if isinstance(message, Worker):
                 self.worker = message
+            elif isinstance(message, Refused):
+                self._refusal = message.code
         if self._installation is not None:
             self._installing(self._installation)
         self._search.poll()
@@ -158,7 +162,7 @@ class Session:
             except ProtocolError:
                 published = None
             if published is not None:
-                terminate(published.pid)
+                terminate(published.pid, published.endpoint)
             self._client.reconnect()
         self._search = self._new_search()
         self.start()
@@ -203,8 +207,11 @@ class Session:
         if not installation.poll():
             return
         self._installation, self._trouble = None, installation.sentence
-        if not installation.sentence:
-            self._search = self._new_search()
+        if installation.sentence:
+            return
+        self._search = self._new_search()
+        if self._client.state == "refused":  # by the old one, which goes on until it is ended
+            self.restart()
 
     def _look_after_process(self) -> None:
         """Start a backend where one is wanted, none answers, and the last start was long enough ago."""

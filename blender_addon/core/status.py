@@ -49,6 +49,7 @@ def status_of(
     process: subprocess.Popen[bytes] | None,
     wanted: bool,
     trouble: str,
+    outdated: bool,
     autostart: bool,
 ) -> Status:
     """The one thing worth saying, of all that is known."""
@@ -57,7 +58,7 @@ def status_of(
     if client.state == "open":
         return _open(worker)
     if client.state == "refused":
-        return Status("refused", "Not Let In", client.sentence, "restart_backend")
+        return Status("refused", "Not Let In", client.sentence, "install_backend" if outdated else "restart_backend")
     if trouble:
         mend: Mend = "start_backend" if search.found is not None else "install_backend"
         return Status("failed", "Does Not Run", trouble, mend)

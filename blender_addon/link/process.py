@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -63,11 +64,19 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.terminate()
 
 
-def terminate(pid: int) -> None:
-    """Ask a process that may not be ours to end; one that is not there, or is not ours, is left alone."""
+def terminate(pid: int, endpoint: str) -> None:
+    """Ask the process that listens at an endpoint to end.
+
+    Where nobody listens, the process has ended, and its number may be another's by now: it is left alone.
+
+    Args:
+        endpoint: ``tcp://HOST:PORT``.
+    """
+    host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
     try:
-        os.kill(pid, signal.SIGTERM)
-    except (OSError, OverflowError):
+        with socket.create_connection((host, int(port)), timeout=0.5):
+            os.kill(pid, signal.SIGTERM)
+    except (OSError, OverflowError, ValueError):
         return
 
 

@@ -7,6 +7,8 @@ import bpy
 
 from .mesh import COLOURS
 
+OURS = "dreamcraft3d"
+"""Custom property of a material that the add-on made."""
 ROUGHNESS = 0.7
 _NODES = {"colours": "ShaderNodeVertexColor", "image": "ShaderNodeTexImage"}
 
@@ -50,15 +52,13 @@ def _nodes(made: bpy.types.Object) -> bpy.types.Nodes:
 
 
 def _material(made: bpy.types.Object) -> bpy.types.Material:
-    """The object's first material, made if there is none."""
-    mesh = made.data
-    if not mesh.materials or mesh.materials[0] is None:
+    """The object's material that is ours, made if there is none; the artist's own are not touched."""
+    slots = made.data.materials
+    material = next((m for m in slots if m is not None and m.get(OURS)), None)
+    if material is None:
         material = bpy.data.materials.new(made.name)
-        if not mesh.materials:
-            mesh.materials.append(material)
-        else:
-            mesh.materials[0] = material
-    material = mesh.materials[0]
+        material[OURS] = True
+        slots.append(material)
     if material.node_tree is None:  # Blender 5 makes the tree itself
         material.use_nodes = True
     return material

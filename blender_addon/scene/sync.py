@@ -42,6 +42,8 @@ def update(studio: Studio, budget_seconds: float) -> int:
 
 
 def _write(made: bpy.types.Object, shape: Shape) -> None:
+    if made.data.shape_keys is not None:  # of a shape that is no more
+        made.shape_key_clear()
     mesh.write(made.data, shape)
     if shape.png is not None:
         material.show_image(made, image.from_png(made.name, shape.png))

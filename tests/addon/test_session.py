@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from launcher import alive, backend_python, end_backend, wait_until
 from scripted_backend import ScriptedBackend
 from toy_backend import toy_wheel
 
-from dreamcraft3d_protocol.connection import Connection
+from dreamcraft3d_protocol.connection import Connection, keys_of
 from dreamcraft3d_protocol.messages import Refused
 
 Make = Callable[[Settings], Session]
@@ -144,7 +145,19 @@ def test_a_backend_of_another_version_is_refused_with_its_reason(
     backend.say(Refused("version", "The backend is newer.", "Update the add-on."))
     reach(session, "refused")
     assert session.status.sentence == "The backend is newer. Update the add-on."
-    assert session.status.mend == "restart_backend"
+    assert session.status.mend == "install_backend"
+
+
+def test_a_process_that_only_has_the_number_of_a_backend_long_gone_is_left_alone(real: Settings, make: Make) -> None:
+    innocent = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    keys_of(real.data).server_pair()
+    Connection("tcp://127.0.0.1:9", "x" * 40, innocent.pid, 1, 0, "0.1.0").publish(real.data)
+    session = make(real)
+    session.restart()
+    reach(session, "ready")
+    assert innocent.poll() is None
+    innocent.kill()
+    innocent.wait()
 
 
 def test_installing_without_the_network_or_without_a_backend_is_a_sentence(settings: Settings, make: Make) -> None:

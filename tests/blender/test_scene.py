@@ -242,6 +242,33 @@ def test_a_renamed_and_moved_object_keeps_its_name_and_place(growing: Growing) -
     assert tuple(growing.object.location) == (7, 7, 7)
 
 
+def test_a_material_of_the_artists_own_is_not_touched(growing: Growing) -> None:
+    own = bpy.data.materials.new("Own")
+    own.use_nodes = True
+    growing.object.data.materials.append(own)
+    before = [node.name for node in own.node_tree.nodes]
+    growing.preview("mesh", **MESH)
+    growing.sync()
+    growing.result()
+    growing.sync()
+    assert [node.name for node in own.node_tree.nodes] == before
+    assert [m.name for m in growing.object.data.materials] == ["Own", "Mushroom"]
+
+
+def test_shape_keys_and_modifiers_of_a_growing_object_are_survived(growing: Growing) -> None:
+    growing.preview("mesh", **MESH)
+    growing.sync()
+    growing.object.modifiers.new("Subdivision", "SUBSURF")
+    growing.object.shape_key_add(name="Basis")
+    growing.object.shape_key_add(name="Smile")
+    growing.result()
+    growing.sync()
+    assert growing.object.data.shape_keys is None
+    assert len(growing.object.modifiers) == 1
+    assert np.isfinite(positions(growing.object)).all()
+    bpy.context.view_layer.update()
+
+
 def test_the_box_of_a_refused_job_is_taken_away_but_nothing_with_faces_is(growing: Growing) -> None:
     growing.studio.rejected.append(JOB)
     growing.sync()
