@@ -18,6 +18,7 @@ from .process import end_of, spawn, stop, tail
 GIGABYTE = 1 << 30
 NEEDED_BYTES, NEEDED_BYTES_CUDA = 4 * GIGABYTE, 12 * GIGABYTE
 """What torch, its libraries and the rest take while they are being installed."""
+SHOWN_CHARACTERS = 80
 INSTALL_TORCH = Path(__file__).with_name("install_torch.py")
 
 
@@ -58,7 +59,7 @@ def plan(python: Path, target: Path, source: Path) -> list[Step]:
     made = str(python_of(target))
     pip = (made, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--progress-bar", "off")
     return [
-        Step("Making Room for It", (str(python), "-m", "venv", "--clear", str(target))),
+        Step("Preparing", (str(python), "-m", "venv", "--clear", str(target))),
         Step("Downloading PyTorch", (made, str(INSTALL_TORCH))),
         Step("Installing DreamCraft3D", (*pip, "--upgrade", str(source))),
         Step("Trying It Out", (made, "-P", "-m", "dreamcraft3d.cli", "presets")),
@@ -123,8 +124,8 @@ class Installation:
 
     @property
     def said(self) -> str:
-        """The last line of the log."""
-        return next(iter(tail(self.log, 1, self._log_start)), "")
+        """The last line of the log, cut to what a panel can show."""
+        return next(iter(tail(self.log, 1, self._log_start)), "")[:SHOWN_CHARACTERS]
 
     def poll(self) -> bool:
         """Go on as far as possible without waiting; returns whether it is over."""
