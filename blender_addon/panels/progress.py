@@ -32,8 +32,6 @@ class DREAMCRAFT3D_PT_progress(SidebarPanel, bpy.types.Panel):
             self.draw_job(context, layout, studio, known)
         if fault is not None:
             draw_fault(context, layout, fault)
-        if studio.jobs.may_resume(job):
-            layout.operator("dreamcraft3d.resume", icon="PLAY").job = job
 
     def draw_job(self, context, layout, studio, known):
         progress = progress_of(known)
@@ -54,6 +52,8 @@ class DREAMCRAFT3D_PT_progress(SidebarPanel, bpy.types.Panel):
         row = layout.row(align=True)
         if studio.jobs.may_cancel(known.job):
             row.operator("dreamcraft3d.cancel", icon="CANCEL").job = known.job
+        if studio.jobs.may_resume(known.job):
+            row.operator("dreamcraft3d.resume", icon="PLAY").job = known.job
         if context.space_data is not None and context.space_data.shading.type in ("SOLID", "WIREFRAME"):
             row.operator("dreamcraft3d.show_colors", icon="SHADING_TEXTURE")
 

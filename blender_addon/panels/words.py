@@ -12,6 +12,7 @@ from dreamcraft3d_protocol.messages import Fault
 CHARACTER_PIXELS = 6.2
 """Of Blender's interface font at scale 1, on average; a line must not be cut."""
 MARGIN_PIXELS = 56
+ICON_PIXELS = 36
 
 
 class SidebarPanel:
@@ -27,6 +28,8 @@ def draw_sentence(context: bpy.types.Context, layout: bpy.types.UILayout, text: 
     region = context.region
     scale = context.preferences.system.ui_scale or 1.0  # 0 without a window
     pixels = (region.width if region is not None else 300) / scale - MARGIN_PIXELS
+    if icon != "NONE":
+        pixels -= ICON_PIXELS
     lines = textwrap.wrap(text, max(int(pixels / CHARACTER_PIXELS), 18))
     column = layout.column(align=True)
     column.scale_y = 0.8
