@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What happens to a job: ordered, watched, stopped, gone on with, forgotten, found again in a file that is opened."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dreamcraft3d_protocol.arrays import Arrays
+from dreamcraft3d_protocol.codec import Received
+from dreamcraft3d_protocol.messages import (
+    Attach,
+    Cancel,
+    Detach,
+    Error,
+    Fault,
+    Forget,
+    Preview,
+    Result,
+    Resume,
+    Submit,
+    Welcome,
+    Whole,
+)
+
+from .jobs import Jobs
+from .placement import title
+from .previews import Previews
+from .session import Session
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the artist asks for.
+
+    Attributes:
+        prompt: words, or empty where there is a picture.
+        preset: by name.
+        seed: the same one makes the same object.
+    """
+
+    prompt: str
+    preset: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """What the object is going to be called."""
+        return title(self.prompt)
+
+
+class Studio:
+    """The session, and all that is known of jobs and their shapes.
+
+    Attributes:
+        trouble: what the backend did not do, where that is the matter of no job that there is; or None.
+        rejected: jobs that will never be, since the last look.
+        remembered: jobs whose end is an undo step of this file already; another one would cut off what can be redone.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.jobs = Jobs()
+        self.previews = Previews()
+        self.trouble: Fault | None = None
+        self.rejected: list[str] = []
+        self.remembered: set[str] = set()
+        self._watched: set[str] = set()
+
+    def tick(self, budget_seconds: float) -> int:
+        """Take in what the backend said; how many messages that were."""
+        letters = self.session.tick(budget_seconds)
+        for letter in letters:
+            self._take(letter)
+        return len(letters)
+
+    def generate(self, wish: Wish, arrays: Arrays) -> str:
+        """Order an object; returns the job's id.
+
+        Args:
+            arrays: ``picture``, the bytes of an image file, or nothing.
+
+        Raises:
+            ProtocolError: it cannot be sent as it is.
+        """
+        job = str(uuid.uuid4())
+        self.session.send(Submit(job, wish.prompt, wish.preset, wish.seed, name=wish.name), arrays)
+        self.session.want()
+        self.trouble = None
+        self._watched.add(job)
+        self.jobs.ordered[job] = wish.name
+        return job
+
+    def cancel(self, job: str) -> None:
+        """Stop it after its present step; it can go on later."""
+        self.session.send(Cancel(job))
+
+    def resume(self, job: str) -> None:
+        """Let it go on from where it was."""
+        self.session.want()
+        self._watched.add(job)
+        self.session.send(Resume(job))
+
+    def forget(self, job: str) -> None:
+        """Delete it in the backend; the object in the scene stays."""
+        self.session.send(Forget(job))
+        self._watched.discard(job)
+        self.previews.drop(job)
+        self.jobs.faults.pop(job, None)
+
+    def watch(self, jobs: Iterable[str]) -> None:
+        """Show these jobs in the scene from now on, what has been missed included."""
+        for job in jobs:
+            if not self.previews.show_again(job):
+                self._attach(job)
+
+    def watch_only(self, jobs: Iterable[str]) -> None:
+        """As :meth:`watch`, and let go of all others: another file was opened."""
+        self.remembered.clear()
+        wanted = set(jobs)
+        for job in sorted(self._watched - wanted):
+            self._let_go(job)
+        self.watch(sorted(wanted))
+
+    def shown(self, job: str) -> None:
+        """The scene shows a job's shape as it is held; a final one need not be held any longer."""
+        shape = self.previews.shapes[job]
+        shape.stale.clear()
+        if shape.final:
+            self._let_go(job)
+
+    def close(self) -> None:
+        self.session.close()
+
+    def _attach(self, job: str) -> None:
+        self.session.want()
+        self._watched.add(job)
+        self.session.send(Attach(job))
+
+    def _let_go(self, job: str) -> None:
+        self._watched.discard(job)
+        self.previews.drop(job)
+        self.session.send(Detach(job))
+
+    def _take(self, letter: Received) -> None:
+        message, arrays = letter
+        self.jobs.take(message)
+        if isinstance(message, Preview):
+            if not self.previews.take(message, arrays):
+                self.session.send(Whole(message.job))
+        elif isinstance(message, Result):
+            self.previews.finish(message, arrays)
+        elif isinstance(message, Welcome):
+            self.trouble = None
+        elif isinstance(message, Error):
+            self._refused(message)
+
+    def _refused(self, error: Error) -> None:
+        if error.job in self.jobs.by_id:
+            return
+        self.trouble = Fault(error.code, error.sentence, error.hint, error.action)
+        if error.job is not None:
+            self._watched.discard(error.job)
+            self.rejected.append(error.job)

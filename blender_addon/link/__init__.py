@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Finding, installing and starting the backend; knows nothing of Blender."""

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The jobs that the backend keeps, newest first."""
+
+import bpy
+
+from .. import pump
+from ..core.jobs import STATES, title_of
+from .words import SidebarPanel, draw_sentence
+
+MAX_SHOWN = 10
+ICONS = {
+    "queued": "TIME",
+    "running": "PLAY",
+    "cancelling": "PAUSE",
+    "cancelled": "PAUSE",
+    "done": "CHECKMARK",
+    "failed": "ERROR",
+}
+
+
+class DREAMCRAFT3D_PT_jobs(SidebarPanel, bpy.types.Panel):
+    """What was made before"""
+
+    bl_idname = "DREAMCRAFT3D_PT_jobs"
+    bl_label = "Jobs"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012 (Blender wants a set)
+
+    def draw(self, context):
+        layout = self.layout
+        jobs = pump.studio().jobs
+        listed = jobs.newest_first()
+        if not listed:
+            draw_sentence(context, layout, "No jobs yet. What you generate is kept here.")
+        column = layout.column(align=True)
+        for job in listed[:MAX_SHOWN]:
+            row = column.row(align=True)
+            row.label(text=f"{title_of(job)}: {STATES[job.state]}", icon=ICONS[job.state], translate=False)
+            if jobs.may_resume(job.job):
+                row.operator("dreamcraft3d.resume", text="", icon="PLAY").job = job.job
+            if jobs.may_cancel(job.job):
+                row.operator("dreamcraft3d.cancel", text="", icon="CANCEL").job = job.job
+            row.operator("dreamcraft3d.attach", text="", icon="IMPORT").job = job.job
+            if jobs.may_forget(job.job):
+                row.operator("dreamcraft3d.forget", text="", icon="TRASH").job = job.job
+        if len(listed) > MAX_SHOWN:
+            draw_sentence(context, layout, f"And {len(listed) - MAX_SHOWN} older ones.")
+
+
+CLASSES = (DREAMCRAFT3D_PT_jobs,)

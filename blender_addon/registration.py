@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All classes in the order Blender is told of them, and the form on the scene."""
+
+from __future__ import annotations
+
+import bpy
+
+from . import pump
+from .operators import backend as backend_operators
+from .operators import generate, job, logs, seed, view
+from .panels import backend as backend_panel
+from .panels import jobs, main, progress
+from .props import form, preferences
+
+MODULES = (
+    form, preferences, generate, job, backend_operators, logs, seed, view, main, progress, jobs, backend_panel,
+)  # fmt: skip
+CLASSES = tuple(one for module in MODULES for one in module.CLASSES)
+
+
+def register() -> None:
+    """Add everything; what the timer does begins later, when Blender is ready for it."""
+    for one in CLASSES:
+        bpy.utils.register_class(one)
+    bpy.types.Scene.dreamcraft3d = bpy.props.PointerProperty(type=form.DREAMCRAFT3D_PG_form)
+    pump.begin()
+
+
+def unregister() -> None:
+    """Take everything away, in the opposite order."""
+    pump.end()
+    del bpy.types.Scene.dreamcraft3d
+    for one in reversed(CLASSES):
+        bpy.utils.unregister_class(one)

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writing a shape into a mesh by the fast paths: whole arrays, and no more of them than have changed."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+
+from dreamcraft3d_protocol.arrays import Array
+
+from ..core.placement import linear, standing
+from ..core.previews import Shape
+
+COLOURS = "Color"
+UV = "UVMap"
+
+
+def write(mesh: bpy.types.Mesh, shape: Shape) -> None:
+    """Bring a mesh up to date with what is stale of a shape. It must not be in edit mode."""
+    whole = "faces" in shape.stale or len(mesh.vertices) != len(shape.vertices)
+    if whole:
+        _write_faces(mesh, shape.faces, len(shape.vertices))
+    if whole or "positions" in shape.stale:
+        mesh.attributes["position"].data.foreach_set("vector", standing(shape.vertices).ravel())
+    if shape.colours is not None and (whole or "colours" in shape.stale):
+        _write_colours(mesh, shape.colours)
+    if shape.uv is not None and (whole or "texture" in shape.stale):
+        layer = mesh.uv_layers.get(UV) or mesh.uv_layers.new(name=UV, do_init=False)
+        layer.uv.foreach_set("vector", np.ascontiguousarray(shape.uv, np.float32).ravel())
+    mesh.update(calc_edges=whole)
+    if shape.final:
+        mesh.validate()
+
+
+def _write_faces(mesh: bpy.types.Mesh, faces: Array, vertices: int) -> None:
+    """New triangles; all else that the mesh had is gone, but for its materials."""
+    mesh.clear_geometry()
+    mesh.vertices.add(vertices)
+    mesh.loops.add(faces.size)
+    mesh.loops.foreach_set("vertex_index", np.ascontiguousarray(faces, np.int32).ravel())
+    mesh.polygons.add(len(faces))
+    mesh.polygons.foreach_set("loop_start", np.arange(0, faces.size, 3, dtype=np.int32))
+
+
+def _write_colours(mesh: bpy.types.Mesh, colours: Array) -> None:
+    attributes = mesh.color_attributes
+    if COLOURS not in attributes:
+        attributes.new(name=COLOURS, type="FLOAT_COLOR", domain="POINT")
+        attributes.active_color_index = attributes.render_color_index = attributes.find(COLOURS)
+    attributes[COLOURS].data.foreach_set("color", linear(colours).ravel())

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bringing the scene up to date with the shapes that are held, as far as the artist's mode allows it now."""
+
+from __future__ import annotations
+
+import time
+
+import bpy
+
+from ..core.previews import Shape
+from ..core.studio import Studio
+from . import image, material, mesh, target
+
+
+def update(studio: Studio, budget_seconds: float) -> int:
+    """Write what is stale; how many objects were written. At least one is, the rest within the budget."""
+    deadline = time.monotonic() + budget_seconds
+    written = 0
+    for job, shape in studio.previews.stale().items():
+        made = target.find(job)
+        if made is None:
+            continue
+        if not target.growing(made):
+            studio.shown(job)
+            continue
+        if not target.writable(made):
+            continue
+        _write(made, shape)
+        if shape.final:
+            target.finish(made)
+            if job not in studio.remembered:
+                studio.remembered.add(job)
+                _remember(f"DreamCraft3D: {made.name}")
+        studio.shown(job)
+        written += 1
+        if time.monotonic() > deadline:
+            break
+    for job in studio.rejected:
+        target.remove_placeholder(job)
+    studio.rejected.clear()
+    return written
+
+
+def _write(made: bpy.types.Object, shape: Shape) -> None:
+    if made.data.shape_keys is not None:  # of a shape that is no more
+        made.shape_key_clear()
+    mesh.write(made.data, shape)
+    if shape.png is not None:
+        material.show_image(made, image.from_png(made.name, shape.png))
+    elif shape.texture is not None:
+        shown = material.shown_image(made) or bpy.data.images.new(made.name, 8, 8)
+        image.write_pixels(shown, shape.texture)
+        material.show_image(made, shown)
+    else:
+        material.show_colours(made)
+
+
+def _remember(message: str) -> None:
+    """An undo step of its own; a timer has no window, and the step wants one where there is any."""
+    windows = bpy.context.window_manager.windows
+    if windows:
+        with bpy.context.temp_override(window=windows[0]):
+            bpy.ops.ed.undo_push(message=message)
+    else:
+        bpy.ops.ed.undo_push(message=message)

@@ -1,0 +1,81 @@
+"""Jobs as the panels show them."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from blender_addon.core.jobs import Jobs, duration, progress_of
+from blender_addon.core.presets import preset, presets
+from scripted_backend import job_state
+
+from dreamcraft3d_protocol.messages import Error, Fault, JobList, PresetInfo, Welcome
+
+JOB, OTHER = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
+
+
+def test_progress_has_three_levels_and_the_time_left() -> None:
+    progress = progress_of(job_state(JOB))
+    assert progress.job.factor == pytest.approx(1.5 / 4)
+    assert progress.stage.factor == pytest.approx(0.5)
+    assert progress.stage.text == "Rough Shape (2 of 4)"
+    assert progress.step == "Step 5 of 10"
+    assert progress.eta == "42 s left in this stage"
+
+
+def test_progress_is_full_only_when_the_job_is_done() -> None:
+    export = {"stage": "export", "stage_index": 3, "step": 1, "steps": 1}
+    assert progress_of(job_state(JOB, **export)).job.factor == pytest.approx(0.99)
+    assert progress_of(job_state(JOB, **export)).stage.text == "Finishing (4 of 4)"
+    assert progress_of(job_state(JOB, "done", **export)).job.factor == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(2, "a few seconds"), (41.6, "42 s"), (61, "1 min"), (4000, "1 h 7 min"), (3599, "1 h 0 min")],
+)
+def test_a_duration_reads_as_one_says_it(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_what_is_refused_is_a_fault_of_its_job_until_the_job_is_told_of_again() -> None:
+    jobs = Jobs()
+    jobs.take(job_state(JOB))
+    jobs.take(Error("user", "No such word.", "Try another.", "edit", JOB))
+    assert jobs.fault(JOB) == Fault("user", "No such word.", "Try another.", "edit")
+    jobs.take(job_state(JOB))
+    assert jobs.fault(JOB) is None
+
+
+def test_a_list_takes_the_place_of_what_was_known() -> None:
+    jobs = Jobs()
+    jobs.take(job_state(JOB))
+    jobs.take(JobList((job_state(OTHER, created=2.0),)))
+    assert list(jobs.by_id) == [OTHER]
+
+
+def test_the_job_in_focus_is_the_chosen_one_or_what_runs_or_the_newest() -> None:
+    jobs = Jobs()
+    assert jobs.in_focus("") == ""
+    jobs.take(job_state(JOB, "running", created=1.0))
+    jobs.take(job_state(OTHER, "done", created=2.0))
+    assert jobs.in_focus(OTHER) == OTHER
+    assert jobs.in_focus("another file's") == JOB
+    jobs.take(job_state(JOB, "done", created=1.0))
+    assert jobs.in_focus("") == OTHER
+
+
+def test_a_job_may_only_be_asked_for_what_its_state_allows() -> None:
+    jobs = Jobs()
+    jobs.take(job_state(JOB, "running"))
+    assert (jobs.may_cancel(JOB), jobs.may_resume(JOB), jobs.may_forget(JOB)) == (True, False, False)
+    jobs.take(job_state(JOB, "cancelled"))
+    assert (jobs.may_cancel(JOB), jobs.may_resume(JOB), jobs.may_forget(JOB)) == (False, True, True)
+    assert not jobs.may_cancel(OTHER)
+
+
+def test_presets_are_there_before_the_backend_and_its_own_come_after() -> None:
+    assert [p.name for p in presets(None)] == ["embedded", "draft"]
+    told = Welcome(1, 0, "", JOB, (PresetInfo("studio-fine", "Slow and fine"), PresetInfo("draft", "Rough")))
+    assert [p.label for p in presets(told)] == ["Demo, Rough", "Studio Fine"]
+    assert "choose another" in preset("embedded", told).about

@@ -1,0 +1,103 @@
+"""What happens to jobs, with a scripted backend at the other end of real sockets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from blender_addon.core.studio import Studio, Wish
+from launcher import wait_until
+from scripted_backend import (
+    ScriptedBackend,
+    colour_preview,
+    hear,
+    job_state,
+    mesh_preview,
+    result,
+    settle,
+)
+
+from dreamcraft3d_protocol.errors import ProtocolError
+from dreamcraft3d_protocol.messages import Attach, Cancel, Detach, Error, Forget, Resume, Submit, Whole
+
+WISH = Wish("a red mushroom", "draft", 7)
+
+
+def test_a_wish_becomes_a_submission_with_a_picture(studio: Studio, backend: ScriptedBackend) -> None:
+    job = studio.generate(WISH, {"picture": np.ones(4, np.uint8)})
+    assert studio.jobs.in_focus("") == job
+    assert studio.jobs.ordered == {job: "Red Mushroom"}
+    said = hear(studio, backend, Submit)
+    assert said == Submit(job, "a red mushroom", "draft", 7, name="Red Mushroom")
+
+
+def test_what_cannot_be_sent_is_no_job(studio: Studio) -> None:
+    with pytest.raises(ProtocolError, match="characters"):
+        studio.generate(Wish("x" * 5000, "draft", 7), {})
+    assert studio.jobs.in_focus("") == ""
+
+
+def test_previews_are_laid_over_each_other_and_a_lost_base_is_asked_for(
+    studio: Studio, backend: ScriptedBackend
+) -> None:
+    job = studio.generate(WISH, {})
+    hear(studio, backend, Submit)
+    backend.say(job_state(job), colour_preview(job, 1))
+    assert hear(studio, backend, Whole) == Whole(job)
+    backend.say(mesh_preview(job, 2), colour_preview(job, 3, value=0.25))
+    wait_until(lambda: studio.tick(0.01) >= 0 and job in studio.previews.shapes)
+    settle(studio)
+    assert np.allclose(studio.previews.shapes[job].colours, 0.25)
+
+
+def test_a_shown_result_is_let_go_of(studio: Studio, backend: ScriptedBackend) -> None:
+    job = studio.generate(WISH, {})
+    hear(studio, backend, Submit)
+    backend.say(job_state(job, "done"), result(job))
+    wait_until(lambda: studio.tick(0.01) >= 0 and job in studio.previews.stale())
+    studio.shown(job)
+    assert job not in studio.previews.shapes
+    assert hear(studio, backend, Detach) == Detach(job)
+
+
+def test_buttons_say_what_they_are_called(studio: Studio, backend: ScriptedBackend) -> None:
+    job = studio.generate(WISH, {})
+    studio.cancel(job)
+    studio.resume(job)
+    studio.forget(job)
+    for message in (Cancel(job), Resume(job), Forget(job)):
+        assert hear(studio, backend, type(message)) == message
+
+
+def test_a_job_that_is_refused_is_told_of_once_with_its_reason(studio: Studio, backend: ScriptedBackend) -> None:
+    job = studio.generate(WISH, {})
+    hear(studio, backend, Submit)
+    backend.say(Error("user", "The models do not know the word blorb.", "Try ball.", "edit", job))
+    wait_until(lambda: studio.tick(0.01) >= 0 and studio.rejected != [])
+    assert studio.rejected == [job]
+    assert studio.trouble is not None
+    assert studio.trouble.hint == "Try ball."
+    assert studio.jobs.in_focus(job) == ""
+    studio.generate(WISH, {})
+    assert studio.trouble is None
+
+
+def test_another_file_watches_its_own_jobs_only(studio: Studio, backend: ScriptedBackend) -> None:
+    job = studio.generate(WISH, {})
+    hear(studio, backend, Submit)
+    other = job[::-1].replace("-", "")[:32]
+    other = f"{other[:8]}-{other[8:12]}-{other[12:16]}-{other[16:20]}-{other[20:]}"
+    studio.watch_only([other])
+    assert hear(studio, backend, Detach) == Detach(job)
+    assert hear(studio, backend, Attach) == Attach(other)
+
+
+def test_a_shape_that_is_held_is_shown_again_without_asking(studio: Studio, backend: ScriptedBackend) -> None:
+    job = studio.generate(WISH, {})
+    hear(studio, backend, Submit)
+    backend.say(mesh_preview(job, 1))
+    wait_until(lambda: studio.tick(0.01) >= 0 and job in studio.previews.shapes)
+    studio.shown(job)
+    studio.watch([job])
+    assert job in studio.previews.stale()
+    settle(studio)
+    assert not any(isinstance(m, Attach) for m in backend.serve())

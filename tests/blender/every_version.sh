@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# The add-on's tests in each Blender it is for: tests/blender/every_version.sh [FOLDER]
+#
+# Makes an environment for each in FOLDER (~/.cache/dreamcraft3d-bpy): bpy 4.2 and 5.0 want Python 3.11, 5.2 wants 3.13. They
+# need no torch: the backend runs in BACKEND_PYTHON (python3.11), which has the project's packages.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+folder=${1:-$HOME/.cache/dreamcraft3d-bpy}
+export BACKEND_PYTHON=${BACKEND_PYTHON:-$(command -v python3.11)}
+export PYTHONPATH=$PWD/backend:$PWD/shared
+dist=$(mktemp -d)
+trap 'rm -rf "$dist"' EXIT
+if [ -z "${ADDON_ZIP:-}" ]; then
+  "$BACKEND_PYTHON" build_addon.py --output "$dist"
+  ADDON_ZIP=$(echo "$dist"/*.zip)
+fi
+export ADDON_ZIP
+
+failed=()
+for pair in 4.2.23=python3.11 5.0.1=python3.11 5.2.3=python3.13; do
+  version=${pair%=*} python=${pair#*=}
+  environment=$folder/$version
+  [ -x "$environment/bin/pytest" ] || {
+    "$python" -m venv "$environment"
+    "$environment/bin/pip" install --quiet "bpy==$version" pyzmq msgpack platformdirs pytest
+  }
+  echo "Blender $version"
+  "$environment/bin/python" -m pytest -p no:cacheprovider --confcutdir=tests/blender \
+    tests/blender/test_panels.py tests/blender/test_scene.py tests/blender/test_generate.py || failed+=("$version")
+done
+[ ${#failed[@]} = 0 ] || { echo "Failed in: ${failed[*]}"; exit 1; }
