@@ -65,7 +65,7 @@ def status_of(
     if not search.over:
         return Status("searching", "Looking for the Backend")
     if search.found is None:
-        needed = "The program that makes the objects is not here yet. Install it once; it takes 2 GB, and more with an NVIDIA card."
+        needed = "What makes the objects is not here. Install it once; it takes 2 GB, with an NVIDIA card more."
         return Status("missing", "Not Installed", search.sentence or needed, "install_backend")
     if client.state == "lost":
         return Status("lost", "Connection Lost", f"{client.sentence} Trying again.", "restart_backend")
