@@ -21,6 +21,7 @@ failed=()
 for pair in 4.2.23=python3.11 5.0.1=python3.11 5.2.3=python3.13; do
   version=${pair%=*} python=${pair#*=}
   environment=$folder/$version
+  command -v "$python" >/dev/null || { echo "Skipped: Blender $version wants $python, which is not here."; continue; }
   [ -x "$environment/bin/pytest" ] || {
     "$python" -m venv "$environment"
     "$environment/bin/pip" install --quiet "bpy==$version" pyzmq msgpack platformdirs pytest
