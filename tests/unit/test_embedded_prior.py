@@ -144,6 +144,14 @@ def test_denoising_comes_nearer_to_the_picture_than_its_noise(prior: EmbeddedPri
     assert (predicted - clean).square().mean() < 0.7 * (noisy - clean).square().mean()
 
 
+def test_the_loss_weighs_latents_as_the_pictures_do() -> None:
+    latents = PatchLatents.fit(random_pictures(8, 32), 192, 8)  # all components: nothing is lost
+    a, b = random_pictures(2, 32), random_pictures(2, 32).flip(0)
+    error = latents.pixel_weights * (latents.encode(a) - latents.encode(b)).square()
+    mean_weight = (1 / latents.scale.square()).mean()
+    torch.testing.assert_close(error.mean() * mean_weight, (2 * (a - b)).square().mean(), rtol=1e-3, atol=0)
+
+
 def test_the_training_loss_follows_its_generator(small: EmbeddedPrior) -> None:
     clean = small.latents.encode(random_pictures(4))
     words, camera = small.encode_words(["a red ball"] * 4), torch.zeros(4, CAMERA_FEATURES)

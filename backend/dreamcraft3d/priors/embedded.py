@@ -185,7 +185,8 @@ class EmbeddedPrior(nn.Module):
         """The loss the model is trained with, at random timesteps and noise, a scalar.
 
         That of v-prediction, (SNR + 1) |x - x_hat|^2, with SNR capped at 5 (Hang et al., "Efficient diffusion training
-        via min-SNR weighting", ICCV 2023).
+        via min-SNR weighting", ICCV 2023). The error is that of the pictures, not of the latents, in which half of the
+        variance is detail that nothing foretells under strong noise.
         """
         total = len(self.alphas_cumprod)
         timesteps = torch.randint(0, total, (len(clean),), generator=generator).to(clean.device)
@@ -194,7 +195,8 @@ class EmbeddedPrior(nn.Module):
         predicted = self.predict_clean(noisy, timesteps, words, camera, reference)
         alpha = self.alphas_cumprod[timesteps]
         weight = (alpha / (1 - alpha)).clamp(max=SNR_CAP) + 1
-        return (weight * (predicted.float() - clean).square().mean(dim=(1, 2, 3))).mean()
+        error = (self.latents.pixel_weights * (predicted.float() - clean).square()).mean(dim=(1, 2, 3))
+        return (weight * error).mean()
 
 
 class WordsGuidance:

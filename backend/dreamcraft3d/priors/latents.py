@@ -54,6 +54,12 @@ class PatchLatents(nn.Module):
         scale = 1 / (deviation * deviation.mean()).sqrt()
         return PatchLatents(directions[:, order].float(), mean, scale, pictures.shape[1])
 
+    @property
+    def pixel_weights(self) -> Tensor:
+        """(C, 1, 1) how much a component's squared error counts in the picture's, 1 on average."""
+        weights = 1 / self.scale.square()
+        return (weights / weights.mean())[:, None, None]
+
     def encode(self, pictures: Tensor) -> Tensor:
         """Latents (B, C, h, w); differentiable."""
         channels_first = pictures.permute(0, 3, 1, 2) * 2 - 1
