@@ -31,7 +31,7 @@ def test_a_glb_opens_in_blender_textured_upright_and_facing_front(tmp_path: Path
     atlas = unwrap(signpost(), 256)
     baked = bake(atlas, lambda points: points * 0 + torch.tensor([0.8, 0.2, 0.1]), 256)
     write_glb(tmp_path / "sign.glb", atlas, baked.image, "sign")
-    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.wm.read_homefile(use_empty=True)
     bpy.ops.import_scene.gltf(filepath=str(tmp_path / "sign.glb"))
     (thing,) = [o for o in bpy.data.objects if o.type == "MESH"]
     corners = [thing.matrix_world @ v.co for v in thing.data.vertices]
@@ -48,7 +48,7 @@ def test_a_glb_opens_in_blender_textured_upright_and_facing_front(tmp_path: Path
 
 
 def test_blenders_monkey_comes_in_upright_and_facing_front(tmp_path: Path) -> None:
-    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.wm.read_homefile(use_empty=True)
     bpy.ops.mesh.primitive_monkey_add()
     bpy.ops.export_scene.gltf(filepath=str(tmp_path / "suzanne.glb"))
     mesh = load_mesh(tmp_path / "suzanne.glb")
