@@ -71,6 +71,7 @@ started+=($!)
 
 status=0
 env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/work/home DISPLAY="$display" LIBGL_ALWAYS_SOFTWARE=1 SESSION_PROMPT="${SESSION_PROMPT:-a red mushroom}" \
+  SESSION_PRESET="${SESSION_PRESET:-draft}" \
   timeout "${SESSION_SECONDS:-600}" chroot "$root" blender --factory-startup --window-geometry 0 0 1600 900 --python-exit-code 1 \
   --python /work/session.py >"$output/blender.log" 2>&1 || status=$?
 cp "$work"/shots/*.png "$output/" 2>/dev/null || true
