@@ -74,7 +74,8 @@ class Backend:
         client = Client(target or local_target(self.data), "test", "1")
         self.clients.append(client)
         if opened:
-            wait_until(lambda: client.receive() is not None and client.state == "open")
+            # one message at a time: what follows the welcome is the test's to read
+            wait_until(lambda: client.receive(0) is not None and client.state == "open")
         return client
 
     def kill(self) -> None:

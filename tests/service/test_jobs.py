@@ -13,6 +13,7 @@ import trimesh
 from conftest import LONG_STEPS, Backend, Letters, has_begun, is_state, read_until, submit
 from PIL import Image
 
+from dreamcraft3d.pipeline.config import preset_names
 from dreamcraft3d_protocol.messages import (
     Attach,
     Cancel,
@@ -291,7 +292,7 @@ def test_own_presets_are_offered_and_broken_ones_are_not(backend: Backend) -> No
     broken.write_text("base = ")
     client = backend.client()
     assert client.welcome is not None
-    assert {p.name for p in client.welcome.presets} == {"draft", "embedded", "tiny", "long"}
+    assert {p.name for p in client.welcome.presets} == {*preset_names(), "tiny", "long"}
     job = submit(client, preset="broken")
     error, _ = read_until(client, is_error)[-1]
     assert isinstance(error, Error)

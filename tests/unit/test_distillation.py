@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
+from diffusers import DDPMScheduler
 from torch import Tensor
 
 from dreamcraft3d.distillation.hybrid import Hybrid
 from dreamcraft3d.distillation.sds import add_noise, distillation_loss, score_gradient
 from dreamcraft3d.distillation.timesteps import Annealed
 from dreamcraft3d.pipeline.stage import joined, opened, random_cameras
-from dreamcraft3d.priors.embedded import make_scheduler
 from dreamcraft3d.priors.sampling import restore
 from dreamcraft3d.render.camera import Cameras
 
-SCHEDULE = make_scheduler().alphas_cumprod.clamp(min=1e-6)
+SCHEDULE = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear").alphas_cumprod
 FRONT = Cameras.at([0.0] * 4)
 
 
