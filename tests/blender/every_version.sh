@@ -17,11 +17,18 @@ if [ -z "${ADDON_ZIP:-}" ]; then
 fi
 export ADDON_ZIP
 
+# A Python by its name, where the shell or pyenv has it.
+interpreter() {
+  for candidate in "$1" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"${1#python}".*/bin/"$1"; do
+    "$candidate" --version >/dev/null 2>&1 && { echo "$candidate"; return; }
+  done
+}
+
 failed=()
 for pair in 4.2.23=python3.11 5.0.1=python3.11 5.2.3=python3.13; do
-  version=${pair%=*} python=${pair#*=}
+  version=${pair%=*} python=$(interpreter "${pair#*=}")
   environment=$folder/$version
-  command -v "$python" >/dev/null || { echo "Skipped: Blender $version wants $python, which is not here."; continue; }
+  [ -n "$python" ] || { echo "Skipped: Blender $version wants ${pair#*=}, which is not here."; continue; }
   [ -x "$environment/bin/pytest" ] || {
     "$python" -m venv "$environment"
     "$environment/bin/pip" install --quiet "bpy==$version" pyzmq msgpack platformdirs pytest
