@@ -59,9 +59,11 @@ def pump(budget_seconds: float = BUDGET_SECONDS) -> float:
     written = sync.update(now, budget_seconds)
     pictures().update(now.previews.pictures)
     status = now.session.status
-    if heard or written or status != _Held.shown:
-        _Held.shown = status
-        _redraw()
+    if written:
+        _redraw(("WINDOW", "UI"))
+    elif heard or status != _Held.shown:
+        _redraw(("UI",))
+    _Held.shown = status
     if heard or written:
         return SOON
     return OFTEN if now.jobs.active or status.phase in LIVELY else SELDOM
@@ -109,8 +111,10 @@ def _undone(*_: object) -> None:
     studio().watch(target.growing_jobs())
 
 
-def _redraw() -> None:
+def _redraw(regions: tuple[str, ...]) -> None:
+    """Only what has changed: drawing a scene takes long, and progress is told many times a second."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
-            if area.type == "VIEW_3D":
-                area.tag_redraw()
+            for region in area.regions if area.type == "VIEW_3D" else ():
+                if region.type in regions:
+                    region.tag_redraw()
