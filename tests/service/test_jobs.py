@@ -67,8 +67,8 @@ def test_a_draft_shows_a_picture_then_meshes_then_colours_at_least_five_in_all(d
     shown = [(p.stage, p.form) for p, _ in previews(draft[1])]
     assert len(shown) >= 5
     assert shown[0] == ("reference", "picture")
-    assert {("coarse", "mesh"), ("geometry", "mesh"), ("texture", "mesh"), ("texture", "colours")} <= set(shown)
-    assert shown.count(("texture", "mesh")) == 1
+    assert {("coarse", "mesh"), ("geometry", "mesh"), ("texture", "colours")} <= set(shown)
+    assert shown.count(("texture", "mesh")) <= 1  # none, where the last mesh of the geometry stage was shown already
 
 
 def test_colours_are_based_on_the_mesh_shown_before_them(draft: tuple[str, Letters]) -> None:
