@@ -68,7 +68,10 @@ def test_a_draft_shows_a_picture_then_meshes_then_colours_at_least_five_in_all(d
     assert len(shown) >= 5
     assert shown[0] == ("reference", "picture")
     assert {("coarse", "mesh"), ("geometry", "mesh"), ("texture", "colours")} <= set(shown)
-    assert shown.count(("texture", "mesh")) <= 1  # none, where the last mesh of the geometry stage was shown already
+    meshes = [p for p, _ in previews(draft[1]) if p.form == "mesh"]
+    painted = {p.topology for p, _ in previews(draft[1]) if p.stage == "texture"}
+    assert painted == {meshes[-1].topology}  # sent once: by this stage, or as the last step of the one before
+    assert [p.topology for p in meshes].count(meshes[-1].topology) == 1
 
 
 def test_colours_are_based_on_the_mesh_shown_before_them(draft: tuple[str, Letters]) -> None:
