@@ -248,6 +248,7 @@ def doctor() -> None:
 
 def main() -> None:
     """Run the command line; a user's mistake is a sentence on standard error and exit status 2."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait by spinning starve other programs
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:

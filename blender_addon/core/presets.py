@@ -18,8 +18,8 @@ class Preset:
 
 
 BUILT_IN = {
-    "embedded": Preset("embedded", "Demo", "Toy objects, nothing to download: takes minutes"),
-    "draft": Preset("draft", "Demo, Rough", "Toy objects, nothing to download: under a minute"),
+    "embedded": Preset("embedded", "Demo: toy objects, nothing to download", "Toy objects, in minutes"),
+    "draft": Preset("draft", "Draft: toy objects, roughly", "Toy objects, nothing to download, in under a minute"),
 }
 
 

@@ -24,8 +24,8 @@ REFERENCE_VIEW = "straight front view"
 """The words for the exact front (azimuth 0, elevation 0) that a reference picture shows."""
 NORMAL_MAP = "normal map of"
 MAX_TOKENS = 20
-MAX_WORDS = 10
-"""What a prompt may have: 20 tokens less start, end, article, identifier, ``normal map of`` and three view words."""
+MAX_WORDS = 11
+"""What a prompt may have: 20 tokens less start, end, article, ``normal map of`` and three view words."""
 TOKENIZER = Path(__file__).with_name("embedded_weights") / "tokenizer" / "tokenizer.json"
 SYNONYMS = Path(__file__).with_name("synonyms.toml")
 _ARTICLES = frozenset(("a", "an", "the"))
@@ -173,11 +173,11 @@ def without_colours(prompt: str) -> str:
 
 
 def identified(prompt: str) -> str:
-    """The prompt with DreamBooth's identifier: "a [v] red mushroom" for "a red mushroom"."""
-    if IDENTIFIER in prompt:
-        return prompt
-    article, _, rest = prompt.strip().partition(" ")
-    return f"a {IDENTIFIER} {rest if article.lower() in _ARTICLES else prompt.strip()}"
+    """DreamBooth's words for one object: "a [v] mushroom" for "a red mushroom"; see :func:`class_noun`.
+
+    How it looks is for the identifier to learn. A prompt that has the identifier already is left as it is.
+    """
+    return prompt if IDENTIFIER in prompt else f"a {IDENTIFIER} {class_noun(prompt)}"
 
 
 def _typed_words(prompt: str) -> list[str]:

@@ -74,7 +74,7 @@ class Pictures:
                 pictures.append(self._normal_map(index, view))
                 words = f"{NORMAL_MAP} {with_article(caption.noun)}"
             else:
-                view = 0 if rng.random() < 0.3 else int(rng.integers(1, self.rgb.shape[1]))
+                view = 0 if rng.random() < 0.4 else int(rng.integers(1, self.rgb.shape[1]))
                 if not caption.named and rng.random() < 0.4:
                     order = int(rng.integers(1, len(CHANNEL_ORDERS)))
                 pictures.append(self._picture(index, view, mirror, order))
