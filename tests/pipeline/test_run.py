@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.picture.framing import FRONT_FILL
-from dreamcraft3d.pipeline.coarse import CoarseStage, as_signed_distance, load_field, make_field
+from dreamcraft3d.pipeline.coarse import CoarseStage, as_signed_distance, load_field, make_field, outlines
 from dreamcraft3d.pipeline.config import Preset, StageName, load_preset, preset_names
 from dreamcraft3d.pipeline.driver import Driver, Stopped, fit_mesh
 from dreamcraft3d.pipeline.losses import mask_error, masked_rgb, negative_pearson, normal_cosine
@@ -329,6 +329,16 @@ def test_until_the_reference_makes_a_picture_from_words_and_no_mesh(tmp_path: Pa
     assert watcher.sentences == ['Words used: "a red mushroom".']
     assert (folder.path / "reference.png").is_file()
     assert list(tmp_path.glob("*.glb")) == []
+
+
+@pytest.mark.parametrize("blur", [0.5, 8.0])
+@pytest.mark.parametrize("grey", [0.05, 0.6])
+def test_the_outline_of_a_disc_is_as_large_whether_sharp_or_blurred(blur: float, grey: float) -> None:
+    y, x = torch.meshgrid(torch.arange(64) - 31.5, torch.arange(64) - 31.5, indexing="ij")
+    disc = torch.sigmoid((20 - (x * x + y * y).sqrt()) * 2 / blur)
+    picture = (1 - (1 - grey) * disc)[None, ..., None].expand(-1, -1, -1, 3)
+    radius = float(outlines(picture).sum() / torch.pi) ** 0.5
+    assert radius == pytest.approx(20, abs=2.5)
 
 
 @pytest.mark.parametrize("encoding", ["dense", "hash"])

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from dreamcraft3d.priors.adapted import AdaptedGuidance
 from dreamcraft3d.priors.embedded import (
     CAMERA_FEATURES,
+    LAYOUT_CHANNELS,
+    TEXT_WIDTH,
     VIEW_WORDS,
     EmbeddedPrior,
     FrontGuidance,
@@ -132,6 +134,14 @@ def test_the_schedule_falls_from_nearly_all_to_nearly_no_signal(prior: EmbeddedP
     assert (alphas.diff() <= 0).all()
     assert alphas[0] > 0.99
     assert 0 < alphas[-1] <= 1e-5
+
+
+def test_the_layout_puts_different_words_in_different_places(small: EmbeddedPrior) -> None:
+    conditions = torch.eye(CAMERA_FEATURES + TEXT_WIDTH)[:2]
+    maps = small.layout(conditions, 16)
+    assert maps.shape == (2, LAYOUT_CHANNELS, 16, 16)
+    difference = (maps[0] - maps[1]).detach()
+    assert difference.std(dim=(1, 2)).min() > 0.01  # not only another constant
 
 
 def test_denoising_comes_nearer_to_the_picture_than_its_noise(prior: EmbeddedPrior, ball_picture: Tensor) -> None:

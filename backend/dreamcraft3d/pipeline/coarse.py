@@ -33,6 +33,7 @@ from dreamcraft3d.shape.sdf import sdf_from_occupancy
 OCCUPANCY = 32
 OCCUPANCY_EVERY = 8
 HULL_SHARE = 0.7  # of the sampled outlines: they do not agree everywhere
+WHITE, EDGE = 0.12, 0.4  # an outline lies where so much, and this share of the most, is missing to white
 MATTER, EMPTINESS = 4.0, 9.0  # density logits deep inside the hull, and (negative) far outside
 
 
@@ -62,12 +63,14 @@ def sampled_cameras(count: int) -> Cameras:
 def outlines(rgb: Tensor) -> Tensor:
     """Coverage (N, S, S, 1) of pictures (N, S, S, 3) on white: what differs from white, and what that encloses.
 
-    Without it, white matter on a white ground would cost nothing.
+    Without it, white matter on a white ground would cost nothing. How far it must differ goes by what differs most: the
+    blurred edge of a dark object lies where it is half as dark, and not where white ends.
     """
     masks = []
     for picture in rgb.cpu().numpy():
         differs = (1 - picture).max(axis=-1)
-        masks.append(binary_fill_holes(differs > 0.12).astype(np.float32))
+        edge = max(WHITE, EDGE * float(np.quantile(differs, 0.98)))
+        masks.append(binary_fill_holes(differs > edge).astype(np.float32))
     return torch.from_numpy(np.stack(masks)).to(rgb)[..., None]
 
 
@@ -194,9 +197,7 @@ class CoarseStage:
     def _sample_views(self) -> SampledViews:
         cameras = sampled_cameras(self.settings.sampled_views)
         count = len(cameras)
-        guidance = ReferenceGuidance(
-            self.context.prior, self.context.reference.rgb, self.settings.distillation.view_scale
-        )
+        guidance = ReferenceGuidance(self.context.prior, self.context.reference.rgb, self.settings.sampled_view_scale)
         shape = guidance.reference.shape[1:]
         noise = torch.randn((1, *shape), generator=self.generator).expand(count, *shape)  # one for all: alike details
         latents = restore(guidance, noise.to(self.context.device), cameras, steps=self.settings.sampled_view_steps)

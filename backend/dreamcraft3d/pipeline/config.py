@@ -67,6 +67,7 @@ class CoarseSettings(_Settings):
     sdf_steps: int
     sampled_views: int
     sampled_view_steps: int
+    sampled_view_scale: float
     fit_steps: int
     shape_rate: float
     sdf_rate: float

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
 from dreamcraft3d.priors.latents import PatchLatents
+from dreamcraft3d.priors.layout import Layout
 from dreamcraft3d.priors.words import MAX_TOKENS, REFERENCE_VIEW, view_words
 from dreamcraft3d.render.camera import Cameras
 
@@ -28,15 +29,16 @@ LATENT_CHANNELS = 48
 LATENT_SIZE = 16
 TEXT_WIDTH = 192
 CAMERA_FEATURES = 16
+LAYOUT_CHANNELS = 16
 CAMERA_GAIN = 4.0
 """Amplitude of the camera's features: at 1, the network needed thousands of steps to notice the camera at all."""
 
 
 def make_unet() -> UNet2DConditionModel:
-    """The shared UNet: 16x16 latents, attention at 8x8 and below, noisy and reference latents joined."""
+    """The shared UNet: 16x16 latents, attention at 8x8 and below; noisy and reference latents and the layout joined."""
     return UNet2DConditionModel(
         sample_size=LATENT_SIZE,
-        in_channels=2 * LATENT_CHANNELS,
+        in_channels=2 * LATENT_CHANNELS + LAYOUT_CHANNELS,
         out_channels=LATENT_CHANNELS,
         block_out_channels=(64, 128, 256),
         layers_per_block=1,
@@ -101,7 +103,7 @@ def camera_features(azimuth: Tensor, elevation: Tensor, with_reference: bool) ->
 
 
 class EmbeddedPrior(nn.Module):
-    """The diffusion model itself: latents, words, UNet and schedule, as saved in the diffusers folder layout."""
+    """The diffusion model itself: latents, words, layout, UNet and schedule, as saved in the diffusers folder layout."""
 
     def __init__(
         self,
@@ -110,6 +112,7 @@ class EmbeddedPrior(nn.Module):
         text_encoder: CLIPTextModel | None = None,
         unet: UNet2DConditionModel | None = None,
         scheduler: DDPMScheduler | None = None,
+        layout: Layout | None = None,
     ) -> None:
         super().__init__()
         self.latents = latents
@@ -117,6 +120,7 @@ class EmbeddedPrior(nn.Module):
         self.text_encoder = text_encoder or make_text_encoder(tokenizer)
         self.unet = unet or make_unet()
         self.scheduler: DDPMScheduler = scheduler or make_scheduler()
+        self.layout = layout or Layout(CAMERA_FEATURES + TEXT_WIDTH, LAYOUT_CHANNELS)
 
     @staticmethod
     def load(folder: Path = WEIGHTS, device: torch.device | str = "cpu") -> EmbeddedPrior:
@@ -127,14 +131,16 @@ class EmbeddedPrior(nn.Module):
             CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32),
             UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32),
             DDPMScheduler.from_pretrained(folder / "scheduler"),
+            Layout.from_pretrained(folder / "layout", torch_dtype=torch.float32),
         ).to(device)
 
     def save(self, folder: Path) -> None:
-        """Write the diffusers layout: unet, text_encoder, tokenizer, scheduler, latents.safetensors."""
+        """Write a diffusers folder: unet, text_encoder, tokenizer, scheduler, layout, latents.safetensors."""
         self.unet.save_pretrained(folder / "unet")
         self.text_encoder.save_pretrained(folder / "text_encoder")
         self.tokenizer.save_pretrained(folder / "tokenizer")
         self.scheduler.save_pretrained(folder / "scheduler")
+        self.layout.save_pretrained(folder / "layout")
         self.latents.save(folder / "latents.safetensors")
 
     @property
@@ -164,7 +170,8 @@ class EmbeddedPrior(nn.Module):
         context = torch.cat([words, token], dim=1)
         # Camera and words also steer every block, beside the timestep; the last token has read all words.
         steering = torch.cat([camera, words[:, -1]], dim=1)
-        return self.unet(torch.cat([noisy, beside], dim=1), timesteps, context, class_labels=steering).sample
+        seen = torch.cat([noisy, beside, self.layout(steering, noisy.shape[-1])], dim=1)
+        return self.unet(seen, timesteps, context, class_labels=steering).sample
 
     def predict_noise(
         self, noisy: Tensor, timesteps: Tensor, words: Tensor, camera: Tensor, reference: Tensor | None = None

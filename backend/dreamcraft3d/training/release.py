@@ -16,6 +16,7 @@ def main(cache: CacheOption = CACHE) -> None:
     prior = EmbeddedPrior.load(cache / "prior")
     prior.unet.half()
     prior.text_encoder.half()
+    prior.layout.half()
     prior.save(WEIGHTS)
     size = sum(f.stat().st_size for f in WEIGHTS.rglob("*") if f.is_file())
     typer.echo(f"{WEIGHTS}: {size / 2**20:.1f} MiB")
