@@ -141,7 +141,7 @@ def test_the_layout_puts_different_words_in_different_places(small: EmbeddedPrio
     maps = small.layout(conditions, 16)
     assert maps.shape == (2, LAYOUT_CHANNELS, 16, 16)
     difference = (maps[0] - maps[1]).detach()
-    assert difference.std(dim=(1, 2)).min() > 0.01  # not only another constant
+    assert difference.std(dim=(1, 2)).min() > 0.003  # not only another constant
 
 
 def test_denoising_comes_nearer_to_the_picture_than_its_noise(prior: EmbeddedPrior, ball_picture: Tensor) -> None:
