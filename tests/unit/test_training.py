@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from dreamcraft3d.render.camera import half_height
 from dreamcraft3d.training.captions import CHANNEL_ORDERS, Caption, caption_of
 from dreamcraft3d.training.objects import Objects
 from dreamcraft3d.training.pictures import Pictures
-from dreamcraft3d.training.prior import PATCH, Examples
+from dreamcraft3d.training.prior import Examples
+from dreamcraft3d.training.sketch import PATCH, THUMBNAIL, of_text, of_views
 
 SIZE, VIEWS, GEOMETRY_VIEWS = 128, 4, 2
 CAPTIONS = ("Red-Ball", "a wooden box", "Cone")
@@ -188,10 +190,10 @@ def test_colour_words_of_swapped_pictures_are_those_of_the_swapped_colours(pictu
     assert len(seen) > 2
 
 
-def test_two_steps_reach_every_weight(pictures: Pictures, untrained: EmbeddedPrior) -> None:
+def test_two_steps_reach_every_weight_of_the_unet(pictures: Pictures, untrained: EmbeddedPrior) -> None:
     generator = torch.Generator().manual_seed(0)
-    optimizer = torch.optim.AdamW(untrained.parameters(), lr=1e-4)
-    before = {name: p.detach().clone() for name, p in untrained.named_parameters()}
+    optimizer = torch.optim.AdamW(untrained.unet.parameters(), lr=1e-4)
+    before = {name: p.detach().clone() for name, p in untrained.unet.named_parameters()}
     for step in range(2):
         views = Examples.of_views(untrained, pictures.view_batch(3, rng(step)), 0.1, generator)
         both = views.and_(Examples.of_text(untrained, pictures.text_batch(3, rng(step))))
@@ -200,11 +202,11 @@ def test_two_steps_reach_every_weight(pictures: Pictures, untrained: EmbeddedPri
         assert loss.isfinite()
         optimizer.zero_grad()
         loss.backward()
-        for name, parameter in untrained.named_parameters():
+        for name, parameter in untrained.unet.named_parameters():
             assert parameter.grad is not None, name
             assert parameter.grad.isfinite().all(), name
         optimizer.step()
-    changed = [name for name, p in untrained.named_parameters() if not torch.equal(p, before[name])]
+    changed = [name for name, p in untrained.unet.named_parameters() if not torch.equal(p, before[name])]
     assert len(changed) == len(before)
 
 
@@ -224,3 +226,37 @@ def test_the_3d_use_drops_reference_and_camera_together_and_keeps_its_flag(
     assert 8 < dropped.sum() < 32
     assert torch.equal(dropped, ~views.camera[:, 1:].any(dim=1))
     assert (views.words == views.words[0]).all()
+
+
+def test_small_pictures_are_the_means_of_the_large_ones(folder: Path, pictures: Pictures) -> None:
+    small = Pictures(folder, folder, "train", THUMBNAIL)
+    large, shrunk = (p.view_batch(8, rng()) for p in (pictures, small))
+    expected = large.targets.unflatten(2, (THUMBNAIL, -1)).unflatten(1, (THUMBNAIL, -1)).mean(dim=(2, 4))
+    torch.testing.assert_close(shrunk.targets, expected, atol=0.5 / 255 + 1e-6, rtol=0)
+    assert torch.equal(large.azimuth, shrunk.azimuth)
+
+
+def test_regression_teaches_a_sketch_words_and_views(folder: Path, untrained: EmbeddedPrior) -> None:
+    small = Pictures(folder, folder, "train", THUMBNAIL)
+    prior = copy.deepcopy(untrained).requires_grad_(True)
+    prior.sketch.fit(prior.latents.small_thumbnail(small.text_batch(200, rng()).pictures))
+    optimizer = torch.optim.AdamW([*prior.text_encoder.parameters(), *prior.sketch.parameters()], lr=2e-3)
+    losses = []
+    for step in range(30):
+        text, views = small.text_batch(16, rng(step), drop=0.0), small.view_batch(16, rng(step))
+        pairs = of_text(prior, text), of_views(prior, views, torch.ones(16))
+        losses.append([(expected - truth).square().mean() for expected, truth in pairs])
+        optimizer.zero_grad()
+        sum(losses[-1]).backward()
+        optimizer.step()
+    first, last = (torch.tensor(losses[part]).mean(dim=0) for part in (slice(3), slice(-3, None)))
+    assert (last < 0.5 * first).all()
+
+
+def test_a_view_that_is_not_kept_tells_nothing_of_reference_and_camera(
+    folder: Path, untrained: EmbeddedPrior
+) -> None:
+    views = Pictures(folder, folder, "train", THUMBNAIL).view_batch(4, rng())
+    expected, _ = of_views(untrained, views, torch.tensor([0.0, 1.0, 0.0, 1.0]))
+    assert torch.equal(expected[0], expected[2])
+    assert not torch.allclose(expected[1], expected[3])

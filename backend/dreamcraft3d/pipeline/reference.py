@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from dreamcraft3d.errors import UserError
 from dreamcraft3d.picture.caption import Captioner
 from dreamcraft3d.picture.framing import FramedPicture, frame
 from dreamcraft3d.picture.load import load_picture
@@ -18,6 +19,7 @@ from dreamcraft3d.picture.surface import SurfaceEstimator
 from dreamcraft3d.pipeline.config import ReferenceSettings
 from dreamcraft3d.priors.embedded import EmbeddedPrior, FrontGuidance
 from dreamcraft3d.priors.sampling import restore
+from dreamcraft3d.priors.words import class_noun
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.render.mesh import render_mesh
 from dreamcraft3d.shape.mesh import Mesh
@@ -91,15 +93,30 @@ def picture_from_file(path: Path, size: int) -> FramedPicture:
 def picture_from_words(
     prior: EmbeddedPrior, prompt: str, settings: ReferenceSettings, size: int, generator: torch.Generator
 ) -> FramedPicture:
-    """The best of several pictures drawn for a prompt: the one whose latents the prior is surest of.
+    """The best of several pictures drawn for a prompt.
+
+    It is the one most like a picture known by the prompt's noun or, where that is not among the known ones, the one
+    whose latents the prior is surest of.
 
     Raises:
         UserError: no picture shows an object that can be cut out.
     """
     pictures = draw_pictures(prior, prompt, settings, settings.candidates, generator)
-    best = int(_surprise(prior, prompt, pictures, settings).argmin())
-    opaque = torch.ones_like(pictures[best, ..., :1])
-    return frame(cut_out(torch.cat([pictures[best], opaque], dim=-1).cpu()), size)
+    doubts = _surprise(prior, prompt, pictures, settings)
+    captioner, noun = Captioner.load(), class_noun(prompt)
+    best: tuple[float, float, FramedPicture] | None = None
+    for picture, doubt in zip(pictures.cpu(), doubts.tolist(), strict=True):
+        try:
+            framed = frame(cut_out(torch.cat([picture, torch.ones_like(picture[..., :1])], dim=-1)), size)
+        except UserError as error:
+            empty = error
+            continue
+        merit = captioner.distance(framed, noun), doubt
+        if best is None or merit < best[:2]:
+            best = *merit, framed
+    if best is None:
+        raise empty
+    return best[2]
 
 
 @torch.no_grad()

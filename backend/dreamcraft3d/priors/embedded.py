@@ -1,7 +1,8 @@
 """The embedded priors: one small latent diffusion model, trained on toy objects and shipped in the package.
 
 One UNet serves two uses. As a 2D prior it sees words and no camera; as a 3D prior it sees the reference picture (latents
-joined to the noisy ones) and the camera's angles relative to it, and no words. It predicts the clean latents
+joined to the noisy ones) and the camera's angles relative to it, and no words. Both see a sketch of the expected
+picture, foretold from just these conditions (``priors/sketch.py``). It predicts the clean latents
 (``prediction_type="sample"``: Li and He, "Back to Basics: Let Denoising Generative Models Denoise", 2025), from
 which follows the noise that the rest of the house asks a prior for.
 """
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
 from dreamcraft3d.priors.latents import PatchLatents
-from dreamcraft3d.priors.layout import Layout
+from dreamcraft3d.priors.sketch import Sketch
 from dreamcraft3d.priors.words import MAX_TOKENS, REFERENCE_VIEW, view_words
 from dreamcraft3d.render.camera import Cameras
 
@@ -29,16 +30,16 @@ LATENT_CHANNELS = 48
 LATENT_SIZE = 16
 TEXT_WIDTH = 192
 CAMERA_FEATURES = 16
-LAYOUT_CHANNELS = 16
+SKETCH_CHANNELS = 12
 CAMERA_GAIN = 4.0
 """Amplitude of the camera's features: at 1, the network needed thousands of steps to notice the camera at all."""
 
 
 def make_unet() -> UNet2DConditionModel:
-    """The shared UNet: 16x16 latents, attention at 8x8 and below; noisy and reference latents and the layout joined."""
+    """The shared UNet: 16x16 latents, attention at 8x8 and below; noisy and reference latents and the sketch joined."""
     return UNet2DConditionModel(
         sample_size=LATENT_SIZE,
-        in_channels=2 * LATENT_CHANNELS + LAYOUT_CHANNELS,
+        in_channels=2 * LATENT_CHANNELS + SKETCH_CHANNELS,
         out_channels=LATENT_CHANNELS,
         block_out_channels=(64, 128, 256),
         layers_per_block=1,
@@ -103,7 +104,7 @@ def camera_features(azimuth: Tensor, elevation: Tensor, with_reference: bool) ->
 
 
 class EmbeddedPrior(nn.Module):
-    """The diffusion model itself: latents, words, layout, UNet and schedule, as saved in the diffusers folder layout."""
+    """The diffusion model itself: latents, words, sketch, UNet and schedule, as saved in the diffusers folder layout."""
 
     def __init__(
         self,
@@ -112,7 +113,7 @@ class EmbeddedPrior(nn.Module):
         text_encoder: CLIPTextModel | None = None,
         unet: UNet2DConditionModel | None = None,
         scheduler: DDPMScheduler | None = None,
-        layout: Layout | None = None,
+        sketch: Sketch | None = None,
     ) -> None:
         super().__init__()
         self.latents = latents
@@ -120,7 +121,7 @@ class EmbeddedPrior(nn.Module):
         self.text_encoder = text_encoder or make_text_encoder(tokenizer)
         self.unet = unet or make_unet()
         self.scheduler: DDPMScheduler = scheduler or make_scheduler()
-        self.layout = layout or Layout(CAMERA_FEATURES + TEXT_WIDTH, LAYOUT_CHANNELS)
+        self.sketch = sketch or Sketch(CAMERA_FEATURES + TEXT_WIDTH, (SKETCH_CHANNELS, LATENT_SIZE, LATENT_SIZE))
 
     @staticmethod
     def load(folder: Path = WEIGHTS, device: torch.device | str = "cpu") -> EmbeddedPrior:
@@ -131,16 +132,16 @@ class EmbeddedPrior(nn.Module):
             CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32),
             UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32),
             DDPMScheduler.from_pretrained(folder / "scheduler"),
-            Layout.from_pretrained(folder / "layout", torch_dtype=torch.float32),
+            Sketch.from_pretrained(folder / "sketch", torch_dtype=torch.float32),
         ).to(device)
 
     def save(self, folder: Path) -> None:
-        """Write a diffusers folder: unet, text_encoder, tokenizer, scheduler, layout, latents.safetensors."""
+        """Write a diffusers folder: unet, text_encoder, tokenizer, scheduler, sketch, latents.safetensors."""
         self.unet.save_pretrained(folder / "unet")
         self.text_encoder.save_pretrained(folder / "text_encoder")
         self.tokenizer.save_pretrained(folder / "tokenizer")
         self.scheduler.save_pretrained(folder / "scheduler")
-        self.layout.save_pretrained(folder / "layout")
+        self.sketch.save_pretrained(folder / "sketch")
         self.latents.save(folder / "latents.safetensors")
 
     @property
@@ -152,6 +153,11 @@ class EmbeddedPrior(nn.Module):
         """Word features (B, MAX_TOKENS, 192) of prompts."""
         ids = self.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
         return self.text_encoder(ids.to(self.text_encoder.device)).last_hidden_state
+
+    @staticmethod
+    def steering(words: Tensor, camera: Tensor) -> Tensor:
+        """(B, 208) camera (B, 16) and words (B, MAX_TOKENS, 192) in one row; the last token has read all words."""
+        return torch.cat([camera, words[:, -1]], dim=1)
 
     def predict_clean(
         self, noisy: Tensor, timesteps: Tensor, words: Tensor, camera: Tensor, reference: Tensor | None = None
@@ -168,9 +174,10 @@ class EmbeddedPrior(nn.Module):
         beside = torch.zeros_like(noisy) if reference is None else reference
         token = camera.repeat(1, TEXT_WIDTH // CAMERA_FEATURES)[:, None]  # the camera is a word, too
         context = torch.cat([words, token], dim=1)
-        # Camera and words also steer every block, beside the timestep; the last token has read all words.
-        steering = torch.cat([camera, words[:, -1]], dim=1)
-        seen = torch.cat([noisy, beside, self.layout(steering, noisy.shape[-1])], dim=1)
+        # Camera and words also steer every block, beside the timestep.
+        steering = self.steering(words, camera)
+        sketch = self.sketch(steering, self.latents.thumbnail(beside))
+        seen = torch.cat([noisy, beside, sketch], dim=1)
         return self.unet(seen, timesteps, context, class_labels=steering).sample
 
     def predict_noise(

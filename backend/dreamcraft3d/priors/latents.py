@@ -75,6 +75,24 @@ class PatchLatents(nn.Module):
         patches = torch.einsum("bchw,pc->bphw", latents, self.basis / self.scale) + self.mean[:, None, None]
         return (F.pixel_shuffle(patches, self.patch).permute(0, 2, 3, 1) + 1) / 2
 
+    def thumbnail(self, latents: Tensor, cells: int = 2) -> Tensor:
+        """What is left of latents (B, C, h, w) in a picture of h * cells by w * cells pixels, as patches.
+
+        (B, 3 * cells**2, h, w): the mean colours of each patch's cells, in [-1, 1], less those of the mean patch, as
+        ``pixel_unshuffle`` orders them. Those of no picture, zeros, are zeros.
+        """
+        coarse = self._coarse((self.basis / self.scale).T, cells)
+        return torch.einsum("bchw,ck->bkhw", latents, coarse)
+
+    def small_thumbnail(self, pictures: Tensor, cells: int = 2) -> Tensor:
+        """The same of pictures (B, h * cells, w * cells, 3) in [0, 1] that are already as small as that."""
+        patches = F.pixel_unshuffle(pictures.permute(0, 3, 1, 2) * 2 - 1, cells)
+        return patches - self._coarse(self.mean[None], cells)[0, :, None, None]
+
+    def _coarse(self, patches: Tensor, cells: int) -> Tensor:
+        """(N, 3 * cells**2) mean colours of the cells of patches (N, 3 * patch**2)."""
+        return F.avg_pool2d(patches.unflatten(1, (3, self.patch, self.patch)), self.patch // cells).flatten(1)
+
     def save(self, path: Path) -> None:
         save_file(
             {"basis": self.basis.contiguous(), "mean": self.mean, "scale": self.scale}, path, {"size": str(self.size)}

@@ -12,11 +12,12 @@ from torch import Tensor
 from dreamcraft3d.priors.words import NORMAL_MAP, REFERENCE_VIEW, view_words, with_article
 from dreamcraft3d.training.captions import CHANNEL_ORDERS, Caption, caption_of
 from dreamcraft3d.training.objects import Objects
+from dreamcraft3d.training.views import SIZE
 
 
 @dataclass(frozen=True)
 class TextBatch:
-    """Pictures (B, 128, 128, 3) in [0, 1], a prompt for each, and where it was seen from, (B,) degrees."""
+    """Pictures (B, S, S, 3) in [0, 1], a prompt for each, and where it was seen from, (B,) degrees."""
 
     pictures: Tensor
     prompts: list[str]
@@ -26,7 +27,7 @@ class TextBatch:
 
 @dataclass(frozen=True)
 class ViewBatch:
-    """Reference and target pictures (B, 128, 128, 3) in [0, 1]; target angles (B,) in degrees, the reference at 0, 0."""
+    """Reference and target pictures (B, S, S, 3) in [0, 1]; target angles (B,) in degrees, the reference at 0, 0."""
 
     references: Tensor
     targets: Tensor
@@ -38,13 +39,17 @@ class Pictures:
     """The rendered views of one split (``training/views.py``), served in random batches.
 
     Every object is also served mirrored (its azimuths negated) and with its colour channels swapped.
+
+    Args:
+        size: of the pictures; smaller than rendered, all of them are shrunk at once and kept in memory.
     """
 
-    def __init__(self, objects_folder: Path, cache: Path, split: str) -> None:
+    def __init__(self, objects_folder: Path, cache: Path, split: str, size: int = SIZE) -> None:
         folder = cache / "views" / split
-        self.rgb = np.load(folder / "rgb.npy", mmap_mode="r")
+        self.rgb, self.geometry = (
+            _shrunk(np.load(folder / f"{name}.npy", mmap_mode="r"), size) for name in ("rgb", "geometry")
+        )
         self.cameras = np.array(np.load(folder / "cameras.npy", mmap_mode="r"))
-        self.geometry = np.load(folder / "geometry.npy", mmap_mode="r")
         self.objects = Objects.load(objects_folder, split)
         self.captions: list[Caption] = [caption_of(self.objects, i) for i in range(len(self.objects))]
 
@@ -95,6 +100,15 @@ class Pictures:
             targets.append(self._picture(index, view, mirror, order))
             angles.append(self._angles(index, view, mirror))
         return ViewBatch(_stack(references), _stack(targets), *_columns(angles))
+
+
+def _shrunk(pictures: np.ndarray, size: int) -> np.ndarray:
+    """Pictures (N, V, S, S, C) at another size, by the mean of square cells."""
+    if pictures.shape[2] == size:
+        return pictures
+    cell = pictures.shape[2] // size
+    small = [one.reshape(len(one), size, cell, size, cell, -1).mean(axis=(2, 4), dtype=np.float32).round() for one in pictures]
+    return np.stack(small).astype(np.uint8)
 
 
 def _stack(pictures: list[np.ndarray]) -> Tensor:

@@ -1,8 +1,8 @@
-"""Step 2 of training: the diffusion model shared by the 2D and the 3D prior.
+"""Step 3 of training: the diffusion model shared by the 2D and the 3D prior.
 
     python -m dreamcraft3d.training.prior --objects FOLDER [--init WEIGHTS] [--steps N]
 
-Half of each batch is text to picture (words, no camera), half is view to view (reference picture and camera, no words).
+Only the UNet is trained; words and sketch are those of ``--init``, as ``training/sketch.py`` leaves them. Half of each batch is text to picture (words, no camera), half is view to view (reference picture and camera, no words).
 Checkpoints, a log (``prior.jsonl``) and pictures of samples go to the cache; stopped, it goes on where it was. It ends by
 itself when neither validation loss has improved for ``--patience`` evaluations. Several processes share the batch when
 started by ``torchrun --nproc-per-node N -m dreamcraft3d.training.prior``.
@@ -25,16 +25,12 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from dreamcraft3d.export.sheet import contact_sheet
-from dreamcraft3d.priors.embedded import LATENT_CHANNELS, EmbeddedPrior, camera_features
-from dreamcraft3d.priors.latents import PatchLatents
-from dreamcraft3d.priors.words import NORMAL_MAP, REFERENCE_VIEW, build_tokenizer
-from dreamcraft3d.training.captions import CHANNEL_ORDERS
+from dreamcraft3d.priors.embedded import EmbeddedPrior, camera_features
 from dreamcraft3d.training.pictures import Pictures, TextBatch, ViewBatch
 from dreamcraft3d.training.samples import sample_rows
 from dreamcraft3d.training.team import Team
 from dreamcraft3d.training.views import CACHE, CacheOption, ObjectsOption
 
-PATCH = 8
 BATCH = 32
 VIEW_DROP = 0.1
 CAMERA_TOLD = 0.25
@@ -53,6 +49,7 @@ class Examples:
     reference: Tensor
 
     @staticmethod
+    @torch.no_grad()
     def of_text(prior: EmbeddedPrior, batch: TextBatch, told: float = 0.0) -> Examples:
         """The 2D use: words, no camera, no reference. The first ``told`` of the batch is also told the camera: from
         there DreamBooth and LoRA set out, which know both."""
@@ -62,6 +59,7 @@ class Examples:
         return Examples(clean, prior.encode_words(batch.prompts), camera, torch.zeros_like(clean))
 
     @staticmethod
+    @torch.no_grad()
     def of_views(prior: EmbeddedPrior, batch: ViewBatch, drop: float, generator: torch.Generator) -> Examples:
         """The 3D use: reference and camera, no words; a share ``drop`` sees neither."""
         clean, reference = prior.latents.encode(batch.targets), prior.latents.encode(batch.references)
@@ -69,7 +67,7 @@ class Examples:
         kept = (torch.rand(len(clean), generator=generator) >= drop).float()
         reference = reference * kept[:, None, None, None]
         camera = torch.cat([camera[:, :1], camera[:, 1:] * kept[:, None]], dim=1)  # the flag stays: still the 3D use
-        return Examples(clean, prior.encode_words([""] * len(clean)), camera, reference)
+        return Examples(clean, prior.encode_words([""]).expand(len(clean), -1, -1), camera, reference)
 
     def and_(self, other: Examples) -> Examples:
         """Both in one batch."""
@@ -99,17 +97,11 @@ def half_precision() -> torch.autocast:
     return torch.autocast("cpu", torch.bfloat16)
 
 
-def _vocabulary(pictures: Pictures) -> list[str]:
-    colours = [name for c in pictures.captions for order in range(len(CHANNEL_ORDERS)) for name in c.colours[order]]
-    views = [REFERENCE_VIEW, "side back overhead", NORMAL_MAP, "a an and the of with"]
-    return [c.original for c in pictures.captions] + colours + views
-
-
 def main(
     objects: ObjectsOption,
     cache: CacheOption = CACHE,
     init: Annotated[
-        Path | None, typer.Option(help="Start from these weights (a folder in the diffusers layout).")
+        Path | None, typer.Option(help="Start from these weights (a folder in the diffusers layout), not the sketch's.")
     ] = None,
     steps: Annotated[
         int, typer.Option(help="In all; the last three in ten bring the learning rate to nothing.")
@@ -123,15 +115,12 @@ def main(
     team = Team()
     train, val = Pictures(objects, cache, "train"), Pictures(objects, cache, "val")
     torch.manual_seed(seed)
-    if init:
-        prior = EmbeddedPrior.load(init)
-    else:
-        latents = PatchLatents.fit(train.text_batch(800, np.random.default_rng(seed)).pictures, LATENT_CHANNELS, PATCH)
-        prior = EmbeddedPrior(latents, build_tokenizer(_vocabulary(train)))
+    prior = EmbeddedPrior.load(init or cache / "sketch").requires_grad_(False)
+    prior.unet.requires_grad_(True)
     prior.unet.set_attn_processor(AttnProcessor())  # torch's fused attention in bfloat16 took half of a CPU's step
     prior.unet.to(memory_format=torch.channels_last)  # with the next line, a quarter less time a step
     prior.unet.compile()
-    parameters = list(prior.parameters())
+    parameters = list(prior.unet.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     average = EMAModel(parameters, decay=0.9995, use_ema_warmup=True, power=0.75)
     checkpoint, step, best, stale = cache / "prior.pt", 0, [float("inf")] * 2, 0

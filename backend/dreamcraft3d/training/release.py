@@ -1,4 +1,4 @@
-"""Step 4 of training: put the averaged weights of the diffusion model into the package, in half precision.
+"""Step 6 of training: put the averaged weights of the diffusion model into the package, in half precision.
 
 python -m dreamcraft3d.training.release [--cache FOLDER]
 """
@@ -16,7 +16,7 @@ def main(cache: CacheOption = CACHE) -> None:
     prior = EmbeddedPrior.load(cache / "prior")
     prior.unet.half()
     prior.text_encoder.half()
-    prior.layout.half()
+    prior.sketch.half()
     prior.save(WEIGHTS)
     size = sum(f.stat().st_size for f in WEIGHTS.rglob("*") if f.is_file())
     typer.echo(f"{WEIGHTS}: {size / 2**20:.1f} MiB")
