@@ -253,9 +253,7 @@ def test_regression_teaches_a_sketch_words_and_views(folder: Path, untrained: Em
     assert (last < 0.5 * first).all()
 
 
-def test_a_view_that_is_not_kept_tells_nothing_of_reference_and_camera(
-    folder: Path, untrained: EmbeddedPrior
-) -> None:
+def test_a_view_that_is_not_kept_tells_nothing_of_reference_and_camera(folder: Path, untrained: EmbeddedPrior) -> None:
     views = Pictures(folder, folder, "train", THUMBNAIL).view_batch(4, rng())
     expected, _ = of_views(untrained, views, torch.tensor([0.0, 1.0, 0.0, 1.0]))
     assert torch.equal(expected[0], expected[2])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,21 +104,18 @@ def picture_from_words(
         UserError: no picture shows an object that can be cut out.
     """
     pictures = draw_pictures(prior, prompt, settings, settings.candidates, generator)
-    doubts = _surprise(prior, prompt, pictures, settings)
+    framed: dict[int, FramedPicture] = {}
+    for index, picture in enumerate(pictures.cpu()):
+        with suppress(UserError):  # it shows nothing
+            framed[index] = frame(cut_out(torch.cat([picture, torch.ones_like(picture[..., :1])], dim=-1)), size)
+    if not framed:
+        raise UserError(f'No drawing of "{prompt}" shows an object.', "Try another seed, or fewer and simpler words.")
     captioner, noun = Captioner.load(), class_noun(prompt)
-    best: tuple[float, float, FramedPicture] | None = None
-    for picture, doubt in zip(pictures.cpu(), doubts.tolist(), strict=True):
-        try:
-            framed = frame(cut_out(torch.cat([picture, torch.ones_like(picture[..., :1])], dim=-1)), size)
-        except UserError as error:
-            empty = error
-            continue
-        merit = captioner.distance(framed, noun), doubt
-        if best is None or merit < best[:2]:
-            best = *merit, framed
-    if best is None:
-        raise empty
-    return best[2]
+    doubts = {index: captioner.distance(picture, noun) for index, picture in framed.items()}
+    if math.isinf(min(doubts.values())):  # the noun is not among the known ones
+        surprise = _surprise(prior, prompt, pictures, settings).tolist()
+        doubts = {index: surprise[index] for index in framed}
+    return framed[min(doubts, key=lambda index: doubts[index])]
 
 
 @torch.no_grad()

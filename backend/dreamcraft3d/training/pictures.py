@@ -107,8 +107,8 @@ def _shrunk(pictures: np.ndarray, size: int) -> np.ndarray:
     if pictures.shape[2] == size:
         return pictures
     cell = pictures.shape[2] // size
-    small = [one.reshape(len(one), size, cell, size, cell, -1).mean(axis=(2, 4), dtype=np.float32).round() for one in pictures]
-    return np.stack(small).astype(np.uint8)
+    cells = (one.reshape(len(one), size, cell, size, cell, -1) for one in pictures)
+    return np.stack([one.mean(axis=(2, 4), dtype=np.float32).round().astype(np.uint8) for one in cells])
 
 
 def _stack(pictures: list[np.ndarray]) -> Tensor:

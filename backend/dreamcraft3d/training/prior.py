@@ -2,10 +2,11 @@
 
     python -m dreamcraft3d.training.prior --objects FOLDER [--init WEIGHTS] [--steps N]
 
-Only the UNet is trained; words and sketch are those of ``--init``, as ``training/sketch.py`` leaves them. Half of each batch is text to picture (words, no camera), half is view to view (reference picture and camera, no words).
-Checkpoints, a log (``prior.jsonl``) and pictures of samples go to the cache; stopped, it goes on where it was. It ends by
-itself when neither validation loss has improved for ``--patience`` evaluations. Several processes share the batch when
-started by ``torchrun --nproc-per-node N -m dreamcraft3d.training.prior``.
+Only the UNet is trained; words and sketch are those of ``--init``, as ``training/sketch.py`` leaves them. Half of each
+batch is text to picture (words, no camera), half is view to view (reference picture and camera, no words). Checkpoints, a
+log (``prior.jsonl``) and pictures of samples go to the cache; stopped, it goes on where it was. It ends by itself when
+neither validation loss has improved for ``--patience`` evaluations. Several processes share the batch when started by
+``torchrun --nproc-per-node N -m dreamcraft3d.training.prior``.
 """
 
 from __future__ import annotations
