@@ -46,7 +46,7 @@ def tiny_preset() -> Preset:
     """The draft preset with a few steps of everything, a NeuS phase among them."""
     values = load_preset("draft").model_dump()
     values["name"] = "tiny"
-    values["reference"] |= {"candidates": 2, "steps": 8}
+    values["reference"] |= {"candidates": 2, "steps": 10}
     values["coarse"] |= {"resolution": 24, "picture": 32, "samples": 40, "density_steps": 2, "sdf_steps": 2}
     values["coarse"] |= {"sampled_views": 3, "sampled_view_steps": 3, "fit_steps": 4, "eikonal": 0.1}
     values["geometry"] |= {"resolution": 12, "colour_resolution": 16, "picture": 48, "steps": 4}

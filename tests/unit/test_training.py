@@ -241,16 +241,17 @@ def test_regression_teaches_a_sketch_words_and_views(folder: Path, untrained: Em
     prior = copy.deepcopy(untrained).requires_grad_(True)
     prior.sketch.fit(prior.latents.small_thumbnail(small.text_batch(200, rng()).pictures))
     optimizer = torch.optim.AdamW([*prior.text_encoder.parameters(), *prior.sketch.parameters()], lr=2e-3)
-    losses = []
-    for step in range(30):
+    losses: list[torch.Tensor] = []
+    for step in range(150):
         text, views = small.text_batch(16, rng(step), drop=0.0), small.view_batch(16, rng(step))
         pairs = of_text(prior, text), of_views(prior, views, torch.ones(16))
-        losses.append([(expected - truth).square().mean() for expected, truth in pairs])
+        loss = torch.stack([(expected - truth).square().mean() for expected, truth in pairs])
+        losses.append(loss.detach())
         optimizer.zero_grad()
-        sum(losses[-1]).backward()
+        loss.sum().backward()
         optimizer.step()
-    first, last = (torch.tensor(losses[part]).mean(dim=0) for part in (slice(3), slice(-3, None)))
-    assert (last < 0.5 * first).all()
+    first, last = (torch.stack(losses[part]).mean(dim=0) for part in (slice(3), slice(-3, None)))
+    assert (last < torch.tensor([0.7, 0.2]) * first).all()  # words do not tell which side, nor whether mirrored
 
 
 def test_a_view_that_is_not_kept_tells_nothing_of_reference_and_camera(folder: Path, untrained: EmbeddedPrior) -> None:

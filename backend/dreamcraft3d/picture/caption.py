@@ -72,16 +72,8 @@ class Captioner:
 
     def noun(self, picture: FramedPicture) -> str:
         """What the most similar of the known pictures is called."""
-        return self.nouns[int(self._distances(picture).argmin())]
-
-    def distance(self, picture: FramedPicture, word: str) -> float:
-        """How far a picture is from the most similar known one whose noun has this word; infinite where none has."""
-        meant = torch.tensor([word in noun.split() for noun in self.nouns])
-        return float(self._distances(picture)[meant].min()) if meant.any() else math.inf
-
-    def _distances(self, picture: FramedPicture) -> Tensor:
-        """(N,) squared distances from what is known."""
-        return (self.index - (descriptor(picture) - self.mean) @ self.basis).square().sum(dim=1)
+        apart = (self.index - (descriptor(picture) - self.mean) @ self.basis).square().sum(dim=1)
+        return self.nouns[int(apart.argmin())]
 
     def caption(self, picture: FramedPicture) -> str:
         """A caption such as ``a red and white mushroom``."""

@@ -20,7 +20,7 @@ from dreamcraft3d.pipeline.config import CoarseSettings
 from dreamcraft3d.pipeline.losses import reference_losses, total
 from dreamcraft3d.pipeline.stage import Context, joined, opened, random_cameras
 from dreamcraft3d.priors.embedded import ReferenceGuidance
-from dreamcraft3d.priors.sampling import restore
+from dreamcraft3d.priors.sampling import noised, restore
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.render.hull import hull_votes, project_pictures
 from dreamcraft3d.render.volume import VolumeViews, render_volume
@@ -33,7 +33,7 @@ from dreamcraft3d.shape.sdf import sdf_from_occupancy
 OCCUPANCY = 32
 OCCUPANCY_EVERY = 8
 HULL_SHARE = 0.7  # of the sampled outlines: they do not agree everywhere
-WHITE, EDGE = 0.12, 0.4  # an outline lies where so much, and this share of the most, is missing to white
+WHITE, EDGE = 0.06, 0.4  # an outline lies where so much, and this share of the most, is missing to white
 MATTER, EMPTINESS = 4.0, 9.0  # density logits deep inside the hull, and (negative) far outside
 
 
@@ -196,11 +196,11 @@ class CoarseStage:
 
     def _sample_views(self) -> SampledViews:
         cameras = sampled_cameras(self.settings.sampled_views)
-        count = len(cameras)
-        guidance = ReferenceGuidance(self.context.prior, self.context.reference.rgb, self.settings.sampled_view_scale)
-        shape = guidance.reference.shape[1:]
-        noise = torch.randn((1, *shape), generator=self.generator).expand(count, *shape)  # one for all: alike details
-        latents = restore(guidance, noise.to(self.context.device), cameras, steps=self.settings.sampled_view_steps)
+        settings = self.settings
+        guidance = ReferenceGuidance(self.context.prior, self.context.reference.rgb, settings.sampled_view_scale)
+        here = cameras.to(self.context.device)
+        noisy = noised(guidance, guidance.sketched(here), settings.sampled_view_start, self.generator, alike=True)
+        latents = restore(guidance, noisy, here, settings.sampled_view_start, settings.sampled_view_steps)
         pictures = self.context.prior.latents.decode(latents).clamp(0, 1)
         size = (self.settings.picture,) * 2
         resized = F.interpolate(pictures.permute(0, 3, 1, 2), size, mode="bilinear", antialias=True)

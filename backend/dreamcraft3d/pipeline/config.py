@@ -22,9 +22,14 @@ class _Settings(BaseModel):
 
 
 class ReferenceSettings(_Settings):
-    """From words to a picture: how many are drawn (the best is kept), in how many steps, with what guidance."""
+    """From words to a picture: how many are drawn (the most typical is kept), and how.
+
+    ``start`` is the noise level at which the sketch of the words is handed to the diffusion model; ``steps`` are those of
+    the whole schedule.
+    """
 
     candidates: int
+    start: float
     steps: int
     guidance_scale: float
 
@@ -66,6 +71,7 @@ class CoarseSettings(_Settings):
     density_steps: int
     sdf_steps: int
     sampled_views: int
+    sampled_view_start: float
     sampled_view_steps: int
     sampled_view_scale: float
     fit_steps: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +14,13 @@ from torch import Tensor
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.picture.caption import Captioner
 from dreamcraft3d.picture.framing import FramedPicture, frame
+from dreamcraft3d.picture.grain import without_grain
 from dreamcraft3d.picture.load import load_picture
 from dreamcraft3d.picture.matting import cut_out
 from dreamcraft3d.picture.surface import SurfaceEstimator
 from dreamcraft3d.pipeline.config import ReferenceSettings
 from dreamcraft3d.priors.embedded import EmbeddedPrior, FrontGuidance
-from dreamcraft3d.priors.sampling import restore
-from dreamcraft3d.priors.words import class_noun
+from dreamcraft3d.priors.sampling import noised, restore
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.render.mesh import render_mesh
 from dreamcraft3d.shape.mesh import Mesh
@@ -74,12 +73,11 @@ def _resized(picture: Tensor, size: int) -> Tensor:
 def draw_pictures(
     prior: EmbeddedPrior, prompt: str, settings: ReferenceSettings, count: int, generator: torch.Generator
 ) -> Tensor:
-    """``count`` pictures (count, 128, 128, 3) of a prompt, seen exactly from the front."""
+    """``count`` pictures (count, 128, 128, 3) of a prompt, seen exactly from the front: a noisy sketch, restored."""
     guidance = FrontGuidance(prior, prompt, settings.guidance_scale)
-    size = prior.unet.config.sample_size
-    noise = torch.randn(count, prior.unet.config.out_channels, size, size, generator=generator)
     cameras = Cameras.at([0.0] * count)
-    latents = restore(guidance, noise.to(prior.latents.mean), cameras, steps=settings.steps)
+    noisy = noised(guidance, guidance.sketched(cameras), settings.start, generator)
+    latents = restore(guidance, noisy, cameras, start=settings.start, steps=settings.steps)
     return prior.latents.decode(latents).clamp(0, 1)
 
 
@@ -95,43 +93,25 @@ def picture_from_file(path: Path, size: int) -> FramedPicture:
 def picture_from_words(
     prior: EmbeddedPrior, prompt: str, settings: ReferenceSettings, size: int, generator: torch.Generator
 ) -> FramedPicture:
-    """The best of several pictures drawn for a prompt.
-
-    It is the one most like a picture known by the prompt's noun or, where that is not among the known ones, the one
-    whose latents the prior is surest of.
+    """The best of several pictures drawn for a prompt: the one nearest to what the prior expects, freed from grain.
 
     Raises:
         UserError: no picture shows an object that can be cut out.
     """
     pictures = draw_pictures(prior, prompt, settings, settings.candidates, generator)
-    framed: dict[int, FramedPicture] = {}
-    for index, picture in enumerate(pictures.cpu()):
+    for index in _unlikeness(prior, prompt, pictures).argsort().tolist():
+        flat = without_grain(pictures[index].cpu())
         with suppress(UserError):  # it shows nothing
-            framed[index] = frame(cut_out(torch.cat([picture, torch.ones_like(picture[..., :1])], dim=-1)), size)
-    if not framed:
-        raise UserError(f'No drawing of "{prompt}" shows an object.', "Try another seed, or fewer and simpler words.")
-    captioner, noun = Captioner.load(), class_noun(prompt)
-    doubts = {index: captioner.distance(picture, noun) for index, picture in framed.items()}
-    if math.isinf(min(doubts.values())):  # the noun is not among the known ones
-        surprise = _surprise(prior, prompt, pictures, settings).tolist()
-        doubts = {index: surprise[index] for index in framed}
-    return framed[min(doubts, key=lambda index: doubts[index])]
+            return frame(cut_out(torch.cat([flat, torch.ones_like(flat[..., :1])], dim=-1)), size)
+    raise UserError(f'No drawing of "{prompt}" shows an object.', "Try another seed, or fewer and simpler words.")
 
 
 @torch.no_grad()
-def _surprise(prior: EmbeddedPrior, prompt: str, pictures: Tensor, settings: ReferenceSettings) -> Tensor:
-    """(B,) mean squared error of the prior's noise prediction over the same noise at a few timesteps."""
-    guidance = FrontGuidance(prior, prompt, 1.0)
-    clean = prior.latents.encode(pictures)
-    generator = torch.Generator().manual_seed(0)
-    total = torch.zeros(len(pictures))
-    for level in (300, 500, 700):
-        noise = torch.randn(clean[:1].shape, generator=generator).to(clean).expand_as(clean)
-        timesteps = torch.full((len(clean),), level, device=clean.device)
-        noisy = prior.scheduler.add_noise(clean, noise, timesteps)
-        predicted = guidance.predict_noise(noisy, timesteps, Cameras.at([0.0] * len(clean)))
-        total += (predicted - noise).square().mean(dim=(1, 2, 3)).cpu()
-    return total
+def _unlikeness(prior: EmbeddedPrior, prompt: str, pictures: Tensor) -> Tensor:
+    """(B,) mean squared difference of pictures' thumbnails from the sketch of a prompt's front."""
+    expected = FrontGuidance(prior, prompt, 1.0).sketched(Cameras.at(0.0))
+    apart = prior.latents.thumbnail(prior.latents.encode(pictures) - expected)
+    return apart.square().mean(dim=(1, 2, 3))
 
 
 def describe(picture: FramedPicture) -> str:
@@ -160,10 +140,7 @@ def reference_from_mesh(
     front = Cameras.at(0.0).to(mesh.vertices.device)
     views = render_mesh(mesh, front, prior.latents.size)
     guidance = FrontGuidance(prior, prompt, settings.guidance_scale)
-    clean = prior.latents.encode(views.rgb)
-    noise = torch.randn(clean.shape, generator=generator).to(clean)
-    timesteps = torch.tensor([int(REDRAWN * len(prior.alphas_cumprod))], device=clean.device)
-    noisy = prior.scheduler.add_noise(clean, noise, timesteps)
+    noisy = noised(guidance, prior.latents.encode(views.rgb), REDRAWN, generator)
     drawn = prior.latents.decode(restore(guidance, noisy, front, start=REDRAWN, steps=settings.steps)).clamp(0, 1)
     depth = views.depth
     inside = views.mask > 0.5

@@ -159,6 +159,13 @@ class EmbeddedPrior(nn.Module):
         """(B, 208) camera (B, 16) and words (B, MAX_TOKENS, 192) in one row; the last token has read all words."""
         return torch.cat([camera, words[:, -1]], dim=1)
 
+    @torch.no_grad()
+    def sketched(self, words: Tensor, camera: Tensor, reference: Tensor | None = None) -> Tensor:
+        """Latents (B, 48, 16, 16) of the sketch of the same conditions as :meth:`predict_clean`'s."""
+        none = torch.zeros(len(words), *self.sketch.shape, device=words.device)
+        seen = none if reference is None else self.latents.thumbnail(reference)
+        return self.latents.encode(self.latents.picture_of(self.sketch(self.steering(words, camera), seen)))
+
     def predict_clean(
         self, noisy: Tensor, timesteps: Tensor, words: Tensor, camera: Tensor, reference: Tensor | None = None
     ) -> Tensor:
@@ -248,6 +255,11 @@ class WordsGuidance:
 class FrontGuidance(WordsGuidance):
     """The 2D use for the reference picture itself: the exact front, whatever the camera."""
 
+    def sketched(self, cameras: Cameras) -> Tensor:
+        """Latents (B, C, h, w) of what the words let one expect, the same for all B cameras."""
+        words = self.features[REFERENCE_VIEW].expand(len(cameras), -1, -1)
+        return self.prior.sketched(words, torch.zeros(len(cameras), CAMERA_FEATURES, device=words.device))
+
     @torch.no_grad()
     def predict_noise(self, noisy: Tensor, timesteps: Tensor, cameras: Cameras) -> Tensor:
         return self._guided(noisy, timesteps, self.features[REFERENCE_VIEW].expand(len(noisy), -1, -1))
@@ -270,6 +282,12 @@ class ReferenceGuidance:
 
     def encode(self, pictures: Tensor) -> Tensor:
         return self.prior.latents.encode(pictures)
+
+    def sketched(self, cameras: Cameras) -> Tensor:
+        """Latents (B, C, h, w) of what the reference lets one expect from B cameras."""
+        count = len(cameras)
+        camera = camera_features(cameras.azimuth, cameras.elevation, with_reference=True).to(self.reference)
+        return self.prior.sketched(self.nothing.expand(count, -1, -1), camera, self.reference.expand(count, -1, -1, -1))
 
     @torch.no_grad()
     def predict_noise(self, noisy: Tensor, timesteps: Tensor, cameras: Cameras) -> Tensor:

@@ -89,6 +89,13 @@ class PatchLatents(nn.Module):
         patches = F.pixel_unshuffle(pictures.permute(0, 3, 1, 2) * 2 - 1, cells)
         return patches - self._coarse(self.mean[None], cells)[0, :, None, None]
 
+    def picture_of(self, thumbnails: Tensor) -> Tensor:
+        """Pictures (B, size, size, 3) in [0, 1] of thumbnails in patches (B, 3 * cells**2, h, w), enlarged."""
+        cells = round((thumbnails.shape[1] / 3) ** 0.5)
+        small = F.pixel_shuffle(thumbnails + self._coarse(self.mean[None], cells)[0, :, None, None], cells)
+        large = F.interpolate((small + 1) / 2, (self.size, self.size), mode="bicubic")
+        return large.permute(0, 2, 3, 1).clamp(0, 1)
+
     def _coarse(self, patches: Tensor, cells: int) -> Tensor:
         """(N, 3 * cells**2) mean colours of the cells of patches (N, 3 * patch**2)."""
         return F.avg_pool2d(patches.unflatten(1, (3, self.patch, self.patch)), self.patch // cells).flatten(1)

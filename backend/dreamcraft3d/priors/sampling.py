@@ -10,6 +10,19 @@ from dreamcraft3d.priors.base import Guidance
 from dreamcraft3d.render.camera import Cameras
 
 
+def noised(
+    guidance: Guidance, latents: Tensor, level: float, generator: torch.Generator, alike: bool = False
+) -> Tensor:
+    """x_t of latents (B, C, h, w) at noise level ``level`` in (0, 1], where :func:`restore` can start.
+
+    Args:
+        alike: the same noise for all of them, which makes details alike.
+    """
+    noise = torch.randn(1 if alike else len(latents), *latents.shape[1:], generator=generator).to(latents)
+    alpha = guidance.alphas_cumprod[int(level * len(guidance.alphas_cumprod)) - 1]
+    return alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+
+
 @torch.no_grad()
 def restore(
     guidance: Guidance,
@@ -25,7 +38,7 @@ def restore(
     Args:
         noisy: x_t at t = start * T; pure noise for start = 1.
         cameras: where each picture is seen from.
-        steps: of the whole schedule; a start of 0.3 takes 3 in 10 of them.
+        steps: of the whole schedule; a start of 0.3 takes 3 in 10 of them (exactly at its noise where that is whole).
         eta: 0 is deterministic, 1 is ancestral sampling, which needs ``generator``.
     """
     alphas = guidance.alphas_cumprod.cpu()

@@ -13,7 +13,7 @@ import typer
 from torch import Tensor
 
 from dreamcraft3d.export.sheet import contact_sheet
-from dreamcraft3d.pipeline.config import ReferenceSettings
+from dreamcraft3d.pipeline.config import load_preset
 from dreamcraft3d.pipeline.reference import draw_pictures
 from dreamcraft3d.priors.embedded import WEIGHTS, EmbeddedPrior, ReferenceGuidance
 from dreamcraft3d.priors.sampling import restore
@@ -32,13 +32,13 @@ PROMPTS = (
     "a purple potion",
 )
 COLUMNS = 8
-STEPS, WORDS_SCALE, VIEW_SCALE = 15, 4.0, 3.0
+STEPS, VIEW_SCALE = 15, 3.0
 
 
 def sample_rows(prior: EmbeddedPrior, val: Pictures, objects: int = 6, seed: int = 0) -> list[tuple[str, Tensor]]:
     """Eight pictures of each of eight prompts; then each of some validation fronts, and what lies around it."""
     generator = torch.Generator().manual_seed(seed)
-    settings = ReferenceSettings(candidates=COLUMNS, steps=STEPS, guidance_scale=WORDS_SCALE)
+    settings = load_preset("embedded").reference
     rows = [(prompt, draw_pictures(prior, prompt, settings, COLUMNS, generator)) for prompt in PROMPTS]
     around = Cameras.at([45.0 * i for i in range(1, COLUMNS)], [20.0] * (COLUMNS - 1))
     for index in torch.linspace(0, len(val.objects) - 1, objects).long().tolist():
