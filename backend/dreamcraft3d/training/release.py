@@ -14,9 +14,10 @@ from dreamcraft3d.training.views import CACHE, CacheOption
 def main(cache: CacheOption = CACHE) -> None:
     """Copy the newest averaged weights into ``priors/embedded_weights``."""
     prior = EmbeddedPrior.load(cache / "prior")
-    prior.unet.half()
     prior.text_encoder.half()
-    prior.sketch.half()
+    for part in (prior.unet, prior.sketch):
+        part.half()
+        part.register_to_config(_name_or_path="")  # where it was trained is nobody's business
     prior.save(WEIGHTS)
     size = sum(f.stat().st_size for f in WEIGHTS.rglob("*") if f.is_file())
     typer.echo(f"{WEIGHTS}: {size / 2**20:.1f} MiB")
