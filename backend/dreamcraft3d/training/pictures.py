@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dreamcraft3d.priors.embedded import camera_features
 from dreamcraft3d.priors.words import NORMAL_MAP, REFERENCE_VIEW, view_words, with_article
 from dreamcraft3d.training.captions import CHANNEL_ORDERS, Caption, caption_of
 from dreamcraft3d.training.objects import Objects
@@ -24,6 +25,12 @@ class TextBatch:
     azimuth: Tensor
     elevation: Tensor
 
+    def camera(self, told: float) -> Tensor:
+        """(B, 16) camera features of the first ``told`` of the batch; the 2D use, which the rest is, has none."""
+        camera = camera_features(self.azimuth, self.elevation, with_reference=False)
+        camera[round(told * len(camera)) :] = 0
+        return camera
+
 
 @dataclass(frozen=True)
 class ViewBatch:
@@ -33,6 +40,11 @@ class ViewBatch:
     targets: Tensor
     azimuth: Tensor
     elevation: Tensor
+
+    def camera(self, kept: Tensor) -> Tensor:
+        """(B, 16) camera features where ``kept`` (B,) is 1; where it is 0, only the flag stays: still the 3D use."""
+        camera = camera_features(self.azimuth, self.elevation, with_reference=True)
+        return torch.cat([camera[:, :1], camera[:, 1:] * kept[:, None]], dim=1)
 
 
 class Pictures:

@@ -26,15 +26,14 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from dreamcraft3d.export.sheet import contact_sheet
-from dreamcraft3d.priors.embedded import EmbeddedPrior, camera_features
+from dreamcraft3d.priors.embedded import EmbeddedPrior
 from dreamcraft3d.training.pictures import Pictures, TextBatch, ViewBatch
 from dreamcraft3d.training.samples import sample_rows
+from dreamcraft3d.training.sketch import CAMERA_TOLD, DROP
 from dreamcraft3d.training.team import Team
 from dreamcraft3d.training.views import CACHE, CacheOption, ObjectsOption
 
 BATCH = 32
-VIEW_DROP = 0.1
-CAMERA_TOLD = 0.25
 WARM_UP = 200
 COOL_DOWN = 0.3
 """The learning rate falls to nothing over this share of the steps, at the end."""
@@ -55,20 +54,16 @@ class Examples:
         """The 2D use: words, no camera, no reference. The first ``told`` of the batch is also told the camera: from
         there DreamBooth and LoRA set out, which know both."""
         clean = prior.latents.encode(batch.pictures)
-        camera = camera_features(batch.azimuth, batch.elevation, with_reference=False)
-        camera[round(told * len(clean)) :] = 0
-        return Examples(clean, prior.encode_words(batch.prompts), camera, torch.zeros_like(clean))
+        return Examples(clean, prior.encode_words(batch.prompts), batch.camera(told), torch.zeros_like(clean))
 
     @staticmethod
     @torch.no_grad()
     def of_views(prior: EmbeddedPrior, batch: ViewBatch, drop: float, generator: torch.Generator) -> Examples:
         """The 3D use: reference and camera, no words; a share ``drop`` sees neither."""
         clean, reference = prior.latents.encode(batch.targets), prior.latents.encode(batch.references)
-        camera = camera_features(batch.azimuth, batch.elevation, with_reference=True)
         kept = (torch.rand(len(clean), generator=generator) >= drop).float()
         reference = reference * kept[:, None, None, None]
-        camera = torch.cat([camera[:, :1], camera[:, 1:] * kept[:, None]], dim=1)  # the flag stays: still the 3D use
-        return Examples(clean, prior.encode_words([""]).expand(len(clean), -1, -1), camera, reference)
+        return Examples(clean, prior.encode_words([""]).expand(len(clean), -1, -1), batch.camera(kept), reference)
 
     def and_(self, other: Examples) -> Examples:
         """Both in one batch."""
@@ -137,7 +132,7 @@ def main(
     started, running = time.time(), []
     while step < steps and stale < patience:
         optimizer.param_groups[0]["lr"] = lr * min((step + 1) / WARM_UP, 1.0, (1 - step / steps) / COOL_DOWN)
-        views = Examples.of_views(prior, train.view_batch(share, rng), VIEW_DROP, generator)
+        views = Examples.of_views(prior, train.view_batch(share, rng), DROP, generator)
         texts = Examples.of_text(prior, train.text_batch(share, rng), CAMERA_TOLD)
         with half_precision():
             loss = views.and_(texts).loss(prior, generator)

@@ -17,7 +17,7 @@ import torch
 import typer
 from torch import Tensor
 
-from dreamcraft3d.priors.embedded import LATENT_CHANNELS, EmbeddedPrior, camera_features
+from dreamcraft3d.priors.embedded import LATENT_CHANNELS, EmbeddedPrior
 from dreamcraft3d.priors.latents import PatchLatents
 from dreamcraft3d.priors.words import NORMAL_MAP, REFERENCE_VIEW, build_tokenizer
 from dreamcraft3d.training.captions import CHANNEL_ORDERS
@@ -47,19 +47,15 @@ def new_prior(objects: Path, cache: Path, seed: int) -> EmbeddedPrior:
 
 def of_text(prior: EmbeddedPrior, batch: TextBatch, told: float = 0.0) -> tuple[Tensor, Tensor]:
     """Expected and true components of pictures by their words; the first ``told`` is also told the camera."""
-    camera = camera_features(batch.azimuth, batch.elevation, with_reference=False)
-    camera[round(told * len(camera)) :] = 0
     truth = prior.latents.small_thumbnail(batch.pictures)
-    steering = prior.steering(prior.encode_words(batch.prompts), camera)
+    steering = prior.steering(prior.encode_words(batch.prompts), batch.camera(told))
     return prior.sketch.foretell(steering, torch.zeros_like(truth)), prior.sketch.components(truth)
 
 
 def of_views(prior: EmbeddedPrior, batch: ViewBatch, kept: Tensor) -> tuple[Tensor, Tensor]:
     """The same of views by reference and camera, where ``kept`` (B,) is 1; where it is 0, by neither."""
     reference, truth = (prior.latents.small_thumbnail(x) for x in (batch.references, batch.targets))
-    camera = camera_features(batch.azimuth, batch.elevation, with_reference=True)
-    camera = torch.cat([camera[:, :1], camera[:, 1:] * kept[:, None]], dim=1)  # the flag stays: still the 3D use
-    steering = prior.steering(prior.encode_words([""]).expand(len(truth), -1, -1), camera)
+    steering = prior.steering(prior.encode_words([""]).expand(len(truth), -1, -1), batch.camera(kept))
     return prior.sketch.foretell(steering, reference * kept[:, None, None, None]), prior.sketch.components(truth)
 
 
