@@ -19,12 +19,13 @@ from torch import Tensor
 
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.picture.framing import FRONT_FILL
-from dreamcraft3d.pipeline.coarse import CoarseStage, as_signed_distance, load_field, make_field, outlines
+from dreamcraft3d.pipeline.coarse import CoarseStage, as_signed_distance, load_field, make_field
 from dreamcraft3d.pipeline.config import Preset, StageName, load_preset, preset_names
 from dreamcraft3d.pipeline.driver import Driver, Stopped, fit_mesh
 from dreamcraft3d.pipeline.losses import mask_error, masked_rgb, negative_pearson, normal_cosine
 from dreamcraft3d.pipeline.reference import Reference
 from dreamcraft3d.pipeline.run_folder import Request, RunFolder
+from dreamcraft3d.pipeline.sampled import outlines
 from dreamcraft3d.pipeline.stage import Context
 from dreamcraft3d.pipeline.texture import TextureStage
 from dreamcraft3d.priors.embedded import EmbeddedPrior

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from scipy.ndimage import binary_fill_holes
 from torch import Tensor
 
 from dreamcraft3d.distillation.timesteps import Annealed
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.pipeline.config import CoarseSettings
 from dreamcraft3d.pipeline.losses import reference_losses, total
+from dreamcraft3d.pipeline.sampled import SampledViews, sample_views
 from dreamcraft3d.pipeline.stage import Context, joined, opened, random_cameras
-from dreamcraft3d.priors.embedded import ReferenceGuidance
-from dreamcraft3d.priors.sampling import noised, restore
 from dreamcraft3d.render.camera import Cameras
-from dreamcraft3d.render.hull import hull_votes, project_pictures
+from dreamcraft3d.render.hull import missed_parts, project_pictures
 from dreamcraft3d.render.volume import VolumeViews, render_volume
 from dreamcraft3d.shape.dmtet import DMTet
 from dreamcraft3d.shape.encoding import HashEncoding
@@ -33,7 +29,6 @@ from dreamcraft3d.shape.sdf import sdf_from_occupancy
 OCCUPANCY = 32
 OCCUPANCY_EVERY = 8
 HULL_SHARE = 0.7  # of the sampled outlines: they do not agree everywhere
-WHITE, EDGE = 0.06, 0.4  # an outline lies where so much, and this share of the most, is missing to white
 MATTER, EMPTINESS = 4.0, 9.0  # density logits deep inside the hull, and (negative) far outside
 
 
@@ -42,36 +37,6 @@ def make_field(settings: CoarseSettings, half_extent: float, surface: Surface) -
     if settings.encoding == "dense":
         return DenseField(surface, half_extent, settings.resolution)
     return HashField(surface, half_extent, HashEncoding(half_extent))
-
-
-@dataclass(frozen=True)
-class SampledViews:
-    """Pictures (N, S, S, 3) drawn by the 3D prior, and their outlines (N, S, S, 1)."""
-
-    cameras: Cameras
-    rgb: Tensor
-    mask: Tensor
-
-
-def sampled_cameras(count: int) -> Cameras:
-    """Evenly around the object, at three heights in turn."""
-    return Cameras(
-        torch.arange(count) * (360.0 / count), torch.tensor([(10.0, 35.0, -5.0)[i % 3] for i in range(count)])
-    )
-
-
-def outlines(rgb: Tensor) -> Tensor:
-    """Coverage (N, S, S, 1) of pictures (N, S, S, 3) on white: what differs from white, and what that encloses.
-
-    Without it, white matter on a white ground would cost nothing. How far it must differ goes by what differs most: the
-    blurred edge of a dark object lies where it is half as dark, and not where white ends.
-    """
-    masks = []
-    for picture in rgb.cpu().numpy():
-        differs = (1 - picture).max(axis=-1)
-        edge = max(WHITE, EDGE * float(np.quantile(differs, 0.98)))
-        masks.append(binary_fill_holes(differs > edge).astype(np.float32))
-    return torch.from_numpy(np.stack(masks)).to(rgb)[..., None]
 
 
 class CoarseStage:
@@ -147,7 +112,7 @@ class CoarseStage:
 
     def _fit(self) -> dict[str, Tensor]:
         if self.sampled is None:
-            self.sampled = self._sample_views()
+            self.sampled = sample_views(self.context, self.settings, self.generator)
             if isinstance(self.field, DenseField):
                 self._start_from_hull(self.field, self.sampled)
         sampled = self.sampled
@@ -155,7 +120,8 @@ class CoarseStage:
         views = self._render(joined(Cameras.at(0.0), sampled.cameras[chosen]))
         losses = self._at_reference(views) | self._regularisers(views)
         chosen = chosen.to(sampled.rgb.device)
-        losses["views"] = self.settings.reference.rgb * F.mse_loss(views.rgb[1:], sampled.rgb[chosen])
+        wrong = (views.rgb[1:] - sampled.rgb[chosen]).square() * sampled.trusted()[chosen]
+        losses["views"] = self.settings.reference.rgb * wrong.mean()
         losses["outlines"] = self.settings.reference.mask * F.mse_loss(views.mask[1:], sampled.mask[chosen])
         return losses
 
@@ -163,25 +129,34 @@ class CoarseStage:
     def _start_from_hull(self, field: DenseField, sampled: SampledViews) -> None:
         """Fill what the reference's outline and most of the sampled ones contain, in the colours they show there.
 
-        Sampled views err, the reference does not: where no depth behind its outline has enough votes, the best-voted do.
+        Sampled views err, the reference does not: what it shows and no depth has enough votes for is rescued, and added
+        to the sampled views, which would dissolve it again.
         """
-        resolution = self.settings.resolution
-        nodes = field.nodes()
-        votes = hull_votes(sampled.mask, sampled.cameras, nodes)
-        allowed = project_pictures(self.reference.mask, Cameras.at(0.0), nodes)[0, :, 0]
-        votes = (votes * (allowed > 0.5)).reshape((resolution,) * 3)
-        enough = (0.95 * votes.amax(dim=0)).clamp(min=1e-3, max=HULL_SHARE)  # along x, the reference's line of sight
-        inside = votes > enough
-        if not inside.any():
+        shape, nodes = (self.settings.resolution,) * 3, field.nodes()
+        reference, front, cameras = self.reference, Cameras.at(0.0), sampled.cameras
+        shown = project_pictures(torch.cat([reference.mask, reference.rgb], dim=-1), front, nodes)[0]
+        seen = project_pictures(torch.cat([sampled.mask, sampled.rgb], dim=-1), cameras, nodes)
+        supported = (seen[..., 0].mean(dim=0) > HULL_SHARE) & (shown[:, 0] > 0.5)
+        missed = missed_parts(reference.mask, front, sampled.mask, cameras, HULL_SHARE, field.half_extent, nodes)
+        if not (supported | missed).any():
             return
+        colours = (seen[..., 1:] * seen[..., :1]).sum(dim=0) / seen[..., :1].sum(dim=0).clamp(min=0.5)
+        colours = torch.where(missed[:, None], shown[:, 1:], colours)
+        field.colour.copy_(torch.logit(colours, eps=0.05).T.reshape(3, *shape))
+        if missed.any():
+            self._fill(field, missed.reshape(shape))
+            views = render_field(field, cameras.to(self.context.device), self.settings.picture, self.ray_step)
+            added = ((views.mask > 0.5) & (sampled.mask < 0.5)).float()
+            rgb = torch.lerp(sampled.rgb, views.rgb.clamp(0, 1), added)
+            self.sampled = SampledViews(rgb, torch.maximum(sampled.mask, added))
+        self._fill(field, (supported | missed).reshape(shape))
+        self.occupancy = field.occupancy(OCCUPANCY, self.ray_step)
+
+    def _fill(self, field: DenseField, inside: Tensor) -> None:
+        """Matter in these voxels (R, R, R), emptiness in the others."""
         distance = sdf_from_occupancy(inside.cpu(), field.half_extent)
         sharp = torch.tanh(-distance / (2 * field.spacing))
         field.shape.copy_(torch.where(sharp > 0, MATTER * sharp, EMPTINESS * sharp)[None])
-        seen = project_pictures(sampled.mask, sampled.cameras, nodes)
-        colours = project_pictures(sampled.rgb, sampled.cameras, nodes)
-        mean = (colours * seen).sum(dim=0) / seen.sum(dim=0).clamp(min=0.5)
-        field.colour.copy_(torch.logit(mean, eps=0.05).T.reshape(3, *(resolution,) * 3))
-        self.occupancy = field.occupancy(OCCUPANCY, self.ray_step)
 
     def _distil(self, index: int) -> dict[str, Tensor]:
         settings = self.settings.distillation
@@ -194,19 +169,6 @@ class CoarseStage:
         losses["distillation"] = settings.weight * self.hybrid.loss(views.rgb[1:], cameras, timesteps, self.generator)
         return losses
 
-    def _sample_views(self) -> SampledViews:
-        cameras = sampled_cameras(self.settings.sampled_views)
-        settings = self.settings
-        guidance = ReferenceGuidance(self.context.prior, self.context.reference.rgb, settings.sampled_view_scale)
-        here = cameras.to(self.context.device)
-        noisy = noised(guidance, guidance.sketched(here), settings.sampled_view_start, self.generator, alike=True)
-        latents = restore(guidance, noisy, here, settings.sampled_view_start, settings.sampled_view_steps)
-        pictures = self.context.prior.latents.decode(latents).clamp(0, 1)
-        size = (self.settings.picture,) * 2
-        resized = F.interpolate(pictures.permute(0, 3, 1, 2), size, mode="bilinear", antialias=True)
-        rgb = resized.permute(0, 2, 3, 1)
-        return SampledViews(cameras, rgb, outlines(rgb))
-
     def state(self) -> dict[str, Any]:
         return {
             "surface": self.field.surface,
@@ -214,7 +176,7 @@ class CoarseStage:
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
             "occupancy": self.occupancy,
-            "sampled": None if self.sampled is None else self.sampled.rgb,
+            "sampled": None if self.sampled is None else {"rgb": self.sampled.rgb, "mask": self.sampled.mask},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -224,8 +186,7 @@ class CoarseStage:
         self.generator.set_state(state["generator"])
         self.occupancy = state["occupancy"].to(self.context.device)
         if state["sampled"] is not None:
-            rgb = state["sampled"].to(self.context.device)
-            self.sampled = SampledViews(sampled_cameras(len(rgb)), rgb, outlines(rgb))
+            self.sampled = SampledViews(**{k: v.to(self.context.device) for k, v in state["sampled"].items()})
 
     @torch.no_grad()
     def render(self, cameras: Cameras, size: int) -> Tensor:

@@ -1,0 +1,27 @@
+"""The colours of one picture for another: the linear map between their distributions that moves colours least."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+FLOOR = 1e-3  # added to variances: a picture of one colour has none
+
+
+def with_palette(colours: Tensor, palette: Tensor) -> Tensor:
+    """Colours (N, 3) moved so that their mean and covariance are those of ``palette`` (M, 3); all in [0, 1].
+
+    Pitie and Kokaram, "The linear Monge-Kantorovitch linear colour mapping for example-based colour transfer", CVMP 2007:
+    ``T = A^-1/2 (A^1/2 B A^1/2)^1/2 A^-1/2`` for the covariances A and B.
+    """
+    floor = FLOOR * torch.eye(3, device=colours.device)
+    root = _root(torch.cov(colours.T) + floor)
+    inverse = torch.linalg.inv(root)
+    transport = inverse @ _root(root @ (torch.cov(palette.T) + floor) @ root) @ inverse
+    return ((colours - colours.mean(dim=0)) @ transport + palette.mean(dim=0)).clamp(0, 1)
+
+
+def _root(matrix: Tensor) -> Tensor:
+    """The symmetric square root of a positive semidefinite matrix."""
+    values, vectors = torch.linalg.eigh(matrix)
+    return vectors * values.clamp(min=0).sqrt() @ vectors.T

@@ -1,0 +1,80 @@
+"""Views drawn by the 3D prior before any optimisation: a start that is cheaper than hundreds of steps of distillation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.ndimage import binary_erosion, binary_fill_holes
+from torch import Tensor
+
+from dreamcraft3d.picture.palette import with_palette
+from dreamcraft3d.pipeline.config import CoarseSettings
+from dreamcraft3d.pipeline.stage import Context
+from dreamcraft3d.priors.embedded import ReferenceGuidance
+from dreamcraft3d.priors.sampling import noised, restore
+from dreamcraft3d.render.camera import Cameras
+
+WHITE, EDGE = 0.06, 0.4  # an outline lies where so much, and this share of the most, is missing to white
+
+
+@dataclass(frozen=True)
+class SampledViews:
+    """Pictures (N, S, S, 3) on white, and their outlines (N, S, S, 1); see :func:`sampled_cameras`."""
+
+    rgb: Tensor
+    mask: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rgb)
+
+    @property
+    def cameras(self) -> Cameras:
+        return sampled_cameras(len(self))
+
+    def trusted(self) -> Tensor:
+        """(N, S, S, 1): 1 where colours are the object's own, and not mixed with the white around it."""
+        inner = [binary_erosion(mask[..., 0], np.ones((3, 3)), border_value=1) for mask in self.mask.cpu().numpy()]
+        return torch.from_numpy(np.stack(inner)).to(self.mask)[..., None]
+
+
+def sampled_cameras(count: int) -> Cameras:
+    """Evenly around the object, at three heights in turn."""
+    return Cameras(
+        torch.arange(count) * (360.0 / count), torch.tensor([(10.0, 35.0, -5.0)[i % 3] for i in range(count)])
+    )
+
+
+def outlines(rgb: Tensor) -> Tensor:
+    """Coverage (N, S, S, 1) of pictures (N, S, S, 3) on white: what differs from white, and what that encloses.
+
+    Without it, white matter on a white ground would cost nothing. How far it must differ goes by what differs most: the
+    blurred edge of a dark object lies where it is half as dark, and not where white ends.
+    """
+    masks = []
+    for picture in rgb.cpu().numpy():
+        differs = (1 - picture).max(axis=-1)
+        edge = max(WHITE, EDGE * float(np.quantile(differs, 0.98)))
+        masks.append(binary_fill_holes(differs > edge).astype(np.float32))
+    return torch.from_numpy(np.stack(masks)).to(rgb)[..., None]
+
+
+@torch.no_grad()
+def sample_views(context: Context, settings: CoarseSettings, generator: torch.Generator) -> SampledViews:
+    """The object from all around, from noised sketches, in the reference's palette: what is foretold from one picture
+    tends to the mean of all objects, whose colours are paler."""
+    cameras = sampled_cameras(settings.sampled_views).to(context.device)
+    guidance = ReferenceGuidance(context.prior, context.reference.rgb, settings.sampled_view_scale)
+    noisy = noised(guidance, guidance.sketched(cameras), settings.sampled_view_start, generator, alike=True)
+    latents = restore(guidance, noisy, cameras, settings.sampled_view_start, settings.sampled_view_steps)
+    pictures = context.prior.latents.decode(latents).clamp(0, 1)
+    size = (settings.picture,) * 2
+    rgb = F.interpolate(pictures.permute(0, 3, 1, 2), size, mode="bilinear", antialias=True).permute(0, 2, 3, 1)
+    mask = outlines(rgb)
+    inside, palette = mask[..., 0] > 0.5, context.reference.rgb[context.reference.mask[..., 0] > 0.5]
+    painted = torch.ones_like(rgb)
+    if inside.sum() > 1:
+        painted[inside] = with_palette(rgb[inside], palette)
+    return SampledViews(painted, mask)
