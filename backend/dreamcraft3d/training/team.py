@@ -6,6 +6,7 @@ for each other once a step, not in every layer, which tells most where other pro
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Sequence
 
@@ -26,6 +27,7 @@ class Team:
     def __init__(self) -> None:
         if "WORLD_SIZE" in os.environ and not dist.is_initialized():
             dist.init_process_group("gloo")
+            atexit.register(dist.destroy_process_group)  # threads still waiting at the end would abort the process
         self.size = dist.get_world_size() if dist.is_initialized() else 1
         self.rank = dist.get_rank() if dist.is_initialized() else 0
 
