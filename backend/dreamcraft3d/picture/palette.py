@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-FLOOR = 1e-3  # added to variances: a picture of one colour has none
+FLOOR = 1e-3  # added to variances: a picture of one colour has none, and grain is not to be stretched
 
 
 def with_palette(colours: Tensor, palette: Tensor) -> Tensor:
     """Colours (N, 3) moved so that their mean and covariance are those of ``palette`` (M, 3); all in [0, 1].
+
+    Where colours vary hardly at all, they are stretched less than that.
 
     Pitie and Kokaram, "The linear Monge-Kantorovitch linear colour mapping for example-based colour transfer", CVMP 2007:
     ``T = A^-1/2 (A^1/2 B A^1/2)^1/2 A^-1/2`` for the covariances A and B.

@@ -1,0 +1,72 @@
+"""Runs for tests: started or gone on with as a new process would, and watched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trimesh
+from torch import Tensor
+
+from dreamcraft3d.pipeline.config import Preset
+from dreamcraft3d.pipeline.driver import Driver
+from dreamcraft3d.pipeline.run_folder import Request, RunFolder
+from dreamcraft3d.shape.mesh import Mesh
+
+Finished = tuple[RunFolder, dict[str, Any]]
+
+
+class Watcher:
+    """Writes down what it is told, and stops the run where it is asked to."""
+
+    def __init__(self, stop_after: tuple[str, int] | None = None, shows: bool = False) -> None:
+        self.stop_after, self.shows = stop_after, shows
+        self.surfaces: list[tuple[str, Mesh | None]] = []
+        self.sentences: list[str] = []
+        self.steps: list[tuple[str, int]] = []
+        self.begun: list[tuple[str, int, int]] = []
+        self.ends: list[str] = []
+
+    def said(self, sentence: str) -> None:
+        self.sentences.append(sentence)
+
+    def began(self, stage: str, steps: int, done: int) -> None:
+        self.begun.append((stage, steps, done))
+
+    def stepped(self, stage: str, done: int, losses: dict[str, float]) -> None:
+        assert all(np.isfinite(value) for value in losses.values()), losses
+        self.steps.append((stage, done))
+
+    def ended(self, stage: str, seconds: float) -> None:
+        self.ends.append(stage)
+
+    def pictured(self, picture: Tensor) -> None:
+        self.picture = picture
+
+    def shaped(self, stage: str, surface: Callable[[], Mesh | None]) -> None:
+        if self.shows:
+            self.surfaces.append((stage, surface()))
+
+    def wants_stop(self) -> bool:
+        return self.stop_after is not None and self.steps[-1:] == [self.stop_after]
+
+
+def prepare(output: Path, preset: Preset, **asked: Any) -> RunFolder:
+    """A run's folder, ready to be driven."""
+    files = {"image": asked.pop("image", None), "mesh": asked.pop("mesh", None)}
+    folder, copies = RunFolder.create(output, files)
+    asked = {"prompt": "", "seed": 0, "first": "coarse", "until": "texture"} | asked
+    folder.write_request(Request(output=output.name, preset=preset, version="0", **copies, **asked))
+    return folder
+
+
+def drive(folder: RunFolder, watcher: Watcher | None = None) -> dict[str, Any] | None:
+    """Start or go on as a new process would."""
+    reopened, request = RunFolder.open(folder.path)
+    return Driver(request, reopened, watcher or Watcher()).run()
+
+
+def bounds(path: Path) -> np.ndarray:
+    return trimesh.load_scene(path).bounds
