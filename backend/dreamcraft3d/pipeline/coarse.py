@@ -15,7 +15,7 @@ from dreamcraft3d.distillation.timesteps import Annealed
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.pipeline.config import CoarseSettings
 from dreamcraft3d.pipeline.losses import reference_losses, total
-from dreamcraft3d.pipeline.sampled import SampledViews, sample_views
+from dreamcraft3d.pipeline.sampled import SampledViews, sample_views, sampled_cameras
 from dreamcraft3d.pipeline.stage import Context, joined, opened, random_cameras
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.render.hull import missed_parts, project_pictures
@@ -28,6 +28,7 @@ from dreamcraft3d.shape.sdf import sdf_from_occupancy
 
 OCCUPANCY = 32
 OCCUPANCY_EVERY = 8
+FITTED = 2  # of the sampled views, at every step
 HULL_SHARE = 0.7  # of the sampled outlines: they do not agree everywhere
 MATTER, EMPTINESS = 4.0, 9.0  # density logits deep inside the hull, and (negative) far outside
 
@@ -84,6 +85,8 @@ class CoarseStage:
             self._optimise(as_signed_distance(self.field, self.settings))
         if index % OCCUPANCY_EVERY == 0:
             self.occupancy = self.field.occupancy(OCCUPANCY, self.ray_step)
+        if self.sampled is None and index < self.fit_steps:
+            self._sample()
         losses = self._fit() if index < self.fit_steps else self._distil(index - self.fit_steps)
         self.optimizer.zero_grad()
         total(losses).backward()
@@ -106,24 +109,32 @@ class CoarseStage:
             losses["sparsity"] = self.settings.sparsity * F.binary_cross_entropy(mask, mask)
         return losses
 
-    def _at_reference(self, views: VolumeViews) -> dict[str, Tensor]:
-        pictures = (views.rgb[:1], views.mask[:1], views.depth[:1], views.normal[:1])
-        return reference_losses(self.settings.reference, self.reference, *pictures)
+    def _known_cameras(self) -> tuple[Cameras, Tensor]:
+        """The reference's camera, then those of a few sampled views, and which of them these are."""
+        if self.sampled is None:
+            return Cameras.at(0.0), torch.zeros(0, dtype=torch.long)
+        chosen = torch.randperm(len(self.sampled), generator=self.generator)[:FITTED]
+        return joined(Cameras.at(0.0), self.sampled.cameras[chosen]), chosen
+
+    def _known_losses(self, views: VolumeViews, chosen: Tensor) -> dict[str, Tensor]:
+        """At the reference's view, the first, and at the sampled ones that follow it; and what regularises all views."""
+        weights = self.settings.reference
+        first = (views.rgb[:1], views.mask[:1], views.depth[:1], views.normal[:1])
+        losses = reference_losses(weights, self.reference, *first) | self._regularisers(views)
+        if self.sampled is not None:
+            shown, target = slice(1, 1 + len(chosen)), self.sampled[chosen]
+            losses["views"] = weights.rgb * ((views.rgb[shown] - target.rgb).square() * target.trusted()).mean()
+            losses["outlines"] = weights.mask * F.mse_loss(views.mask[shown], target.mask)
+        return losses
 
     def _fit(self) -> dict[str, Tensor]:
-        if self.sampled is None:
-            self.sampled = sample_views(self.context, self.settings, self.generator)
-            if isinstance(self.field, DenseField):
-                self._start_from_hull(self.field, self.sampled)
-        sampled = self.sampled
-        chosen = torch.randperm(len(sampled.cameras), generator=self.generator)[:2]
-        views = self._render(joined(Cameras.at(0.0), sampled.cameras[chosen]))
-        losses = self._at_reference(views) | self._regularisers(views)
-        chosen = chosen.to(sampled.rgb.device)
-        wrong = (views.rgb[1:] - sampled.rgb[chosen]).square() * sampled.trusted()[chosen]
-        losses["views"] = self.settings.reference.rgb * wrong.mean()
-        losses["outlines"] = self.settings.reference.mask * F.mse_loss(views.mask[1:], sampled.mask[chosen])
-        return losses
+        cameras, chosen = self._known_cameras()
+        return self._known_losses(self._render(cameras), chosen)
+
+    def _sample(self) -> None:
+        self.sampled = sample_views(self.context, self.settings, self.generator)
+        if isinstance(self.field, DenseField):
+            self._start_from_hull(self.field, self.sampled)
 
     @torch.no_grad()
     def _start_from_hull(self, field: DenseField, sampled: SampledViews) -> None:
@@ -148,7 +159,7 @@ class CoarseStage:
             views = render_field(field, cameras.to(self.context.device), self.settings.picture, self.ray_step)
             added = ((views.mask > 0.5) & (sampled.mask < 0.5)).float()
             rgb = torch.lerp(sampled.rgb, views.rgb.clamp(0, 1), added)
-            self.sampled = SampledViews(rgb, torch.maximum(sampled.mask, added))
+            self.sampled = SampledViews(rgb, torch.maximum(sampled.mask, added), cameras)
         self._fill(field, (supported | missed).reshape(shape))
         self.occupancy = field.occupancy(OCCUPANCY, self.ray_step)
 
@@ -162,12 +173,12 @@ class CoarseStage:
         settings = self.settings.distillation
         progress = index / max(self.steps - self.fit_steps, 1)
         spread = 1.0 if self.fit_steps else opened(progress, settings.views_until)
+        known, chosen = self._known_cameras()
         cameras = random_cameras(settings.views, spread, self.generator)
-        views = self._render(joined(Cameras.at(0.0), cameras))
+        views = self._render(joined(known, cameras))
         timesteps = self.timesteps.draw(progress, len(cameras), 1000, self.generator)
-        losses = self._at_reference(views) | self._regularisers(views)
-        losses["distillation"] = settings.weight * self.hybrid.loss(views.rgb[1:], cameras, timesteps, self.generator)
-        return losses
+        distilled = self.hybrid.loss(views.rgb[len(known) :], cameras, timesteps, self.generator)
+        return self._known_losses(views, chosen) | {"distillation": settings.weight * distilled}
 
     def state(self) -> dict[str, Any]:
         return {
@@ -186,7 +197,8 @@ class CoarseStage:
         self.generator.set_state(state["generator"])
         self.occupancy = state["occupancy"].to(self.context.device)
         if state["sampled"] is not None:
-            self.sampled = SampledViews(**{k: v.to(self.context.device) for k, v in state["sampled"].items()})
+            rgb, mask = (state["sampled"][name].to(self.context.device) for name in ("rgb", "mask"))
+            self.sampled = SampledViews(rgb, mask, sampled_cameras(len(rgb)))
 
     @torch.no_grad()
     def render(self, cameras: Cameras, size: int) -> Tensor:

@@ -22,17 +22,18 @@ WHITE, EDGE = 0.06, 0.4  # an outline lies where so much, and this share of the 
 
 @dataclass(frozen=True)
 class SampledViews:
-    """Pictures (N, S, S, 3) on white, and their outlines (N, S, S, 1); see :func:`sampled_cameras`."""
+    """Pictures (N, S, S, 3) on white, their outlines (N, S, S, 1), and where they were seen from."""
 
     rgb: Tensor
     mask: Tensor
+    cameras: Cameras
 
     def __len__(self) -> int:
         return len(self.rgb)
 
-    @property
-    def cameras(self) -> Cameras:
-        return sampled_cameras(len(self))
+    def __getitem__(self, chosen: Tensor) -> SampledViews:
+        here = chosen.to(self.rgb.device)
+        return SampledViews(self.rgb[here], self.mask[here], self.cameras[chosen])
 
     def trusted(self) -> Tensor:
         """(N, S, S, 1): 1 where colours are the object's own, and not mixed with the white around it."""
@@ -65,10 +66,11 @@ def outlines(rgb: Tensor) -> Tensor:
 def sample_views(context: Context, settings: CoarseSettings, generator: torch.Generator) -> SampledViews:
     """The object from all around, from noised sketches, in the reference's palette: what is foretold from one picture
     tends to the mean of all objects, whose colours are paler."""
-    cameras = sampled_cameras(settings.sampled_views).to(context.device)
+    cameras = sampled_cameras(settings.sampled_views)
+    here = cameras.to(context.device)
     guidance = ReferenceGuidance(context.prior, context.reference.rgb, settings.sampled_view_scale)
-    noisy = noised(guidance, guidance.sketched(cameras), settings.sampled_view_start, generator, alike=True)
-    latents = restore(guidance, noisy, cameras, settings.sampled_view_start, settings.sampled_view_steps)
+    noisy = noised(guidance, guidance.sketched(here), settings.sampled_view_start, generator, alike=True)
+    latents = restore(guidance, noisy, here, settings.sampled_view_start, settings.sampled_view_steps)
     pictures = context.prior.latents.decode(latents).clamp(0, 1)
     size = (settings.picture,) * 2
     rgb = F.interpolate(pictures.permute(0, 3, 1, 2), size, mode="bilinear", antialias=True).permute(0, 2, 3, 1)
@@ -77,4 +79,4 @@ def sample_views(context: Context, settings: CoarseSettings, generator: torch.Ge
     painted = torch.ones_like(rgb)
     if inside.sum() > 1:
         painted[inside] = with_palette(rgb[inside], palette)
-    return SampledViews(painted, mask)
+    return SampledViews(painted, mask, cameras)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 from torch import Tensor
 
 from dreamcraft3d.render.camera import Cameras, half_height
+
+SMOOTH = 1.5  # pixels
 
 
 def project_pictures(pictures: Tensor, cameras: Cameras, points: Tensor, mode: str = "bilinear") -> Tensor:
@@ -48,7 +50,12 @@ def missed_parts(
     along = origins + directions * ((front.distance + depths)[:, None, None] / (directions @ forward))[..., None]
     agreed = hull_votes(masks, cameras, along.reshape(-1, 3)).reshape(size, size, size) > share
     found, shown = agreed.any(dim=0), outline[0, ..., 0] > 0.5
-    middle = (agreed * depths[:, None, None]).sum(dim=0) / agreed.sum(dim=0).clamp(min=1)
+    # A ray that only grazes a part agrees with it at few depths, on the near side of its middle: its neighbours' count more.
+    depth_sum, count = (
+        torch.from_numpy(gaussian_filter(of.float().cpu().numpy(), SMOOTH)).to(depths)
+        for of in ((agreed * depths[:, None, None]).sum(dim=0), agreed.sum(dim=0))
+    )
+    middle = depth_sum / count.clamp(min=1e-3)
     row, column = distance_transform_edt(~found.cpu().numpy(), return_distances=False, return_indices=True)
     pixel = 2 * half_height() / size
     radius = torch.from_numpy(distance_transform_edt(shown.cpu().numpy())).to(middle) * pixel
