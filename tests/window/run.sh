@@ -1,30 +1,40 @@
 #!/usr/bin/env bash
-# A session in a real Blender window, with screenshots: tests/window/run.sh [OUTPUT]
+# Sessions in a real Blender window, with screenshots: tests/window/run.sh [OUTPUT]
 #
 # Puts Debian trixie's Blender into a folder (WINDOW_ROOT), draws it by software on a virtual screen, installs the add-on's
-# zip (ADDON_ZIP, or built now), lets session.py press the buttons, and keeps the screenshots in OUTPUT (out/window).
+# zip (ADDON_ZIP, or built now), lets the scripts beside this one press the buttons, and keeps the screenshots in OUTPUT
+# (out/window): session.py is what an artist does, trouble.py kills the backend's processes and closes Blender, reopened.py
+# opens the file again.
 # Needs root, a network the first time, and the Debian packages debootstrap, xvfb and imagemagick; says so and exits with 77 where one
-# of them is missing. The backend runs outside, with BACKEND_PYTHON (python3).
+# of them is missing. The backend is that of BACKEND_PYTHON (python3), which is shown to Blender where it lies; the add-on starts it.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 checkout=$(cd "$here/../.." && pwd)
 output=$(realpath -m "${1:-$checkout/out/window}")
 root=${WINDOW_ROOT:-$HOME/.cache/dreamcraft3d-window}
-python=${BACKEND_PYTHON:-python3}
+python=$(command -v "${BACKEND_PYTHON:-python3}")
+environment=$("$python" -c 'import sys; print(sys.prefix)')
+base=$("$python" -c 'import os, sys; print(os.path.realpath(sys.base_prefix))')
 
 skip() { echo "Skipped: $1"; exit 77; }
 [ "$(id -u)" = 0 ] || skip "a folder with another system in it needs root."
+[ "$base" != /usr ] || skip "a Python of this system does not run in another one; name one that lies in a folder of its own (pyenv, uv)."
 for program in debootstrap Xvfb import; do
   command -v "$program" >/dev/null || skip "$program is not installed (apt-get install debootstrap xvfb imagemagick)."
 done
 
-bind() { mkdir -p "$root$2"; mountpoint -q "$root$2" || mount --bind "$1" "$root$2"; }
+bound=()
+bind() { # FOLDER [PLACE]: shows a folder of this system in the other one
+  mkdir -p "$1" "$root${2:-$1}"
+  mount --bind "$1" "$root${2:-$1}"
+  bound=("$root${2:-$1}" "${bound[@]}")
+}
 install_blender() {
   [ -e "$root/etc/debian_version" ] || debootstrap --variant=minbase trixie "$root" >"$output/debootstrap.log" 2>&1 ||
     skip "Debian could not be fetched; see $output/debootstrap.log."
-  bind /proc /proc
-  bind /dev /dev
+  bind /proc
+  bind /dev
   if [ ! -x "$root/usr/bin/blender" ]; then
     cp /etc/resolv.conf "$root/etc/resolv.conf"
     DEBIAN_FRONTEND=noninteractive chroot "$root" apt-get install -y --no-install-recommends \
@@ -35,28 +45,31 @@ install_blender() {
 work=$(mktemp -d /tmp/dreamcraft3d-window.XXXXXX)
 started=()
 leave() {
+  for process in /proc/[0-9]*; do # the backend outlives Blender
+    [ "$(readlink "$process/root")" != "$root" ] || kill -KILL "${process#/proc/}" 2>/dev/null || true
+  done
   for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
   wait 2>/dev/null || true
-  for folder in /work /tmp/.X11-unix /dev /proc; do umount "$root$folder" 2>/dev/null || true; done
-  rm -rf "$work"
+  for folder in "${bound[@]}"; do umount "$folder" 2>/dev/null || umount --lazy "$folder" || true; done
+  rm -rf --one-file-system "$work"
 }
 trap leave EXIT
 
-mkdir -p "$output"
+mkdir -p "$output" "$work/shots" "$work/home"
 install_blender
-mkdir -p "$work/shots"
 if [ -n "${ADDON_ZIP:-}" ]; then cp "$ADDON_ZIP" "$work/"; else "$python" "$checkout/build_addon.py" --output "$work"; fi
 mv "$work"/dreamcraft3d-*.zip "$work/addon.zip"
-cp "$here/session.py" "$work/"
+cp "$here"/*.py "$work/"
 
 display=:$((RANDOM % 400 + 100))
 Xvfb "$display" -screen 0 1600x900x24 >"$output/xvfb.log" 2>&1 &
 started+=($!)
-mkdir -p /tmp/.X11-unix
-bind /tmp/.X11-unix /tmp/.X11-unix
-PYTHONPATH="$checkout/backend:$checkout/shared" "$python" -m dreamcraft3d.cli serve --data "$work/data" >"$output/backend.log" 2>&1 &
-started+=($!)
+bind /tmp/.X11-unix
+bind "$base"
+[ "$environment" = "$base" ] || bind "$environment"
+bind "$checkout"
 bind "$work" /work
+bind "${WARP_CACHE_PATH:-$HOME/.cache/warp}" /work/home/.cache/warp
 take_screenshots() {
   while sleep 0.2; do
     for wanted in "$work"/shots/*.wanted; do
@@ -69,11 +82,17 @@ take_screenshots() {
 take_screenshots &
 started+=($!)
 
-status=0
-env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/work/home DISPLAY="$display" LIBGL_ALWAYS_SOFTWARE=1 SESSION_PROMPT="${SESSION_PROMPT:-a red mushroom}" \
-  SESSION_PRESET="${SESSION_PRESET:-draft}" \
-  timeout "${SESSION_SECONDS:-600}" chroot "$root" blender --factory-startup --window-geometry 0 0 1600 900 --python-exit-code 1 \
-  --python /work/session.py >"$output/blender.log" 2>&1 || status=$?
-cp "$work"/shots/*.png "$output/" 2>/dev/null || true
-tail -n 20 "$output/blender.log"
-exit "$status"
+blender() { # SCRIPT [FILE]
+  local status=0
+  env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/work/home DISPLAY="$display" LIBGL_ALWAYS_SOFTWARE=1 HF_HUB_OFFLINE=1 \
+    BACKEND_PYTHON="$python" SESSION_PROMPT="${SESSION_PROMPT:-a red mushroom}" SESSION_PRESET="${SESSION_PRESET:-draft}" \
+    timeout "${SESSION_SECONDS:-600}" chroot "$root" blender "${@:2}" --window-geometry 0 0 1600 900 --python-exit-code 1 \
+    --python "/work/$1.py" >"$output/$1.log" 2>&1 || status=$?
+  cp "$work"/shots/*.png "$output/" 2>/dev/null || true
+  echo "$1:"
+  tail -n 5 "$output/$1.log"
+  return "$status"
+}
+blender session
+blender trouble
+blender reopened /work/growing.blend
