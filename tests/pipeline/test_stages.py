@@ -13,6 +13,7 @@ from dreamcraft3d.pipeline.reference import Reference
 from dreamcraft3d.pipeline.sampled import outlines
 from dreamcraft3d.pipeline.stage import Context
 from dreamcraft3d.priors.embedded import EmbeddedPrior
+from dreamcraft3d.priors.embedded_priors import EmbeddedPriors
 from dreamcraft3d.shape.field import SURFACE_LOGIT, DenseField
 
 
@@ -36,7 +37,7 @@ def test_a_coarse_stage_goes_on_from_its_state(
     values["coarse"] |= {"picture": 12, "samples": 20}
     preset = Preset.model_validate(values)
     reference = Reference.load(finished[0].result("reference"), "a red egg", "cpu")
-    context = Context(preset, prior, reference, torch.device("cpu"), 3)
+    context = Context(preset, EmbeddedPriors(prior), reference, torch.device("cpu"), 3)
     whole, parts = CoarseStage(context), CoarseStage(context)
     assert whole.steps == 2
     for index in range(2):

@@ -28,6 +28,7 @@ from dreamcraft3d.pipeline.run_folder import Request, RunFolder
 from dreamcraft3d.pipeline.stage import Context, Stage
 from dreamcraft3d.pipeline.texture import TextureStage
 from dreamcraft3d.priors.embedded import EmbeddedPrior
+from dreamcraft3d.priors.embedded_priors import EmbeddedPriors
 from dreamcraft3d.priors.words import check_words
 from dreamcraft3d.render.camera import Cameras, half_height
 from dreamcraft3d.shape.mesh import Mesh
@@ -111,7 +112,7 @@ class Driver:
             return None
         if self.observer.wants_stop():
             raise Stopped
-        context = Context(self.request.preset, prior, reference, self.device, self.request.seed)
+        context = Context(self.request.preset, EmbeddedPriors(prior), reference, self.device, self.request.seed)
         for name in STAGES[STAGES.index(self.request.first) : STAGES.index(self.request.until) + 1]:
             if not self.folder.result(name).is_file():
                 self._run_stage(self._make_stage(name, context, mesh), placement)

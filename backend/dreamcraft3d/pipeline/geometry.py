@@ -17,8 +17,6 @@ from dreamcraft3d.distillation.timesteps import Annealed
 from dreamcraft3d.pipeline.config import GeometrySettings
 from dreamcraft3d.pipeline.losses import reference_losses, total
 from dreamcraft3d.pipeline.stage import Context, joined, opened, random_cameras
-from dreamcraft3d.priors.embedded import WordsGuidance
-from dreamcraft3d.priors.words import NORMAL_MAP, without_colours
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.render.mesh import MeshViews, render_mesh
 from dreamcraft3d.shape.colour import Albedo, DenseColour
@@ -44,9 +42,8 @@ class GeometryStage:
         self.generator = torch.Generator().manual_seed(context.seed + 1)
         self.reference = context.reference.at(self.settings.picture)
         self.hybrid = context.hybrid(self.settings.distillation)
-        normal_words = f"{NORMAL_MAP} {without_colours(context.reference.prompt)}"
-        self.normals = WordsGuidance(context.prior, normal_words, self.settings.distillation.flat_scale)
         d = self.settings.distillation
+        self.normals = context.priors.normals(context.reference.prompt, d.flat_scale)
         self.timesteps = Annealed(d.timesteps_start, d.timesteps_end, d.annealed_until)
         half_extent = context.preset.half_extent
         with torch.no_grad():

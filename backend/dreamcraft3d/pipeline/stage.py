@@ -12,7 +12,7 @@ from torch import Tensor
 from dreamcraft3d.distillation.hybrid import Hybrid
 from dreamcraft3d.pipeline.config import Distillation, Preset
 from dreamcraft3d.pipeline.reference import Reference
-from dreamcraft3d.priors.embedded import EmbeddedPrior, ReferenceGuidance, WordsGuidance
+from dreamcraft3d.priors.base import Priors
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.shape.mesh import Mesh
 
@@ -22,7 +22,7 @@ class Context:
     """What all stages share."""
 
     preset: Preset
-    prior: EmbeddedPrior
+    priors: Priors
     reference: Reference
     device: torch.device
     seed: int
@@ -30,8 +30,8 @@ class Context:
     def hybrid(self, settings: Distillation) -> Hybrid:
         """The 2D and the 3D prior, asked for this run's words and picture."""
         return Hybrid(
-            WordsGuidance(self.prior, self.reference.prompt, settings.flat_scale),
-            ReferenceGuidance(self.prior, self.reference.rgb, settings.view_scale),
+            self.priors.words(self.reference.prompt, settings.flat_scale),
+            self.priors.view(self.reference.rgb, settings.view_scale),
             settings.mu,
         )
 

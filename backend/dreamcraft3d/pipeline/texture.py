@@ -14,14 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dreamcraft3d.distillation.sds import add_noise, distillation_loss
+from dreamcraft3d.distillation.sds import distillation_loss
 from dreamcraft3d.pipeline.config import TextureSettings
 from dreamcraft3d.pipeline.geometry import save_shape
 from dreamcraft3d.pipeline.losses import reference_losses, total
 from dreamcraft3d.pipeline.stage import Context, joined, random_cameras
-from dreamcraft3d.priors.adapted import AdaptedGuidance
-from dreamcraft3d.priors.embedded import ReferenceGuidance, WordsGuidance
-from dreamcraft3d.priors.sampling import restore
+from dreamcraft3d.priors.base import Guidance
+from dreamcraft3d.priors.sampling import noised, restore
 from dreamcraft3d.priors.words import identified
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.render.mesh import render_mesh
@@ -55,8 +54,8 @@ class TextureStage:
         self.colour = DenseColour(self.settings.colour_resolution, half_extent).to(context.device).imitate(albedo)
         self.optimizer = torch.optim.Adam(self.colour.parameters(), lr=self.settings.colour_rate, betas=(0.9, 0.99))
         prompt = context.reference.prompt
-        self.dreambooth = AdaptedGuidance(context.prior, identified(prompt), self.settings.guidance_scale)
-        self.lora = AdaptedGuidance(context.prior, prompt, 1.0, self.settings.lora_rank)
+        self.dreambooth = context.priors.dreambooth(identified(prompt), self.settings.guidance_scale)
+        self.lora = context.priors.lora(prompt, self.settings.lora_rank)
         rates = self.settings.dreambooth_rate, self.settings.lora_rate
         self.dreambooth_optimizer = torch.optim.AdamW(self.dreambooth.parameters, lr=rates[0])
         self.lora_optimizer = torch.optim.AdamW(self.lora.parameters, lr=rates[1])
@@ -76,22 +75,17 @@ class TextureStage:
     @torch.no_grad()
     def _restore(self, level: float) -> Tensor:
         """r_t'(x): encoded pictures (1 + N, C, h, w), the reference first, then the restored renders."""
-        prior, reference = self.context.prior, self.context.reference
-        around = self.views[slice(1, None)]
-        renders = self.render(around, self.settings.picture)
-        clean = prior.latents.encode(renders)
-        timesteps = torch.full((len(clean),), int(level * len(prior.alphas_cumprod)) - 1, device=clean.device)
-        noise = torch.randn(clean.shape, generator=self.generator).to(clean)
-        noisy = add_noise(clean, noise, prior.alphas_cumprod, timesteps)
-        frozen = self._restorer()
+        around, frozen = self.views[slice(1, None)], self._restorer()
+        clean = frozen.encode(self.render(around, self.settings.picture))
+        noisy = noised(frozen, clean, level, self.generator)
         restored = restore(frozen, noisy, around, start=level, steps=self.settings.restore_steps)
-        return torch.cat([prior.latents.encode(reference.rgb), restored])
+        return torch.cat([frozen.encode(self.context.reference.rgb), restored])
 
-    def _restorer(self) -> WordsGuidance | ReferenceGuidance:
-        scale = self.context.preset.geometry.distillation
+    def _restorer(self) -> Guidance:
+        context, scale = self.context, self.context.preset.geometry.distillation
         if self.settings.restore_with == "words":
-            return WordsGuidance(self.context.prior, self.context.reference.prompt, scale.flat_scale)
-        return ReferenceGuidance(self.context.prior, self.context.reference.rgb, scale.view_scale)
+            return context.priors.painter(context.reference.prompt, scale.flat_scale)
+        return context.priors.view(context.reference.rgb, scale.view_scale)
 
     def _train_dreambooth(self) -> dict[str, float]:
         assert self.restored is not None

@@ -1,10 +1,11 @@
-"""What a diffusion model is to the rest of the house."""
+"""What diffusion models are to the rest of the house: guidances, ones that learn, and who hands them out."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from dreamcraft3d.render.camera import Cameras
 
@@ -24,4 +25,53 @@ class Guidance(Protocol):
 
     def predict_noise(self, noisy: Tensor, timesteps: Tensor, cameras: Cameras) -> Tensor:
         """The guided noise prediction for x_t (B, C, h, w) at timesteps (B,) int64, seen by B cameras; no gradient."""
+        ...
+
+
+class Adapted(Guidance, Protocol):
+    """A guidance that is being trained on pictures of one object, and told the camera of each."""
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """What is trained."""
+        ...
+
+    def loss(self, clean: Tensor, cameras: Cameras, generator: torch.Generator) -> Tensor:
+        """Denoising loss on encoded pictures (B, C, h, w) seen by B cameras, a scalar."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The trained weights only."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take back what :meth:`state_dict` gave."""
+        ...
+
+
+class Priors(Protocol):
+    """The models of a run, by what its stages ask of them. Prompts come without view words."""
+
+    def words(self, prompt: str, scale: float) -> Guidance:
+        """The 2D prior of the shape stages, at a guidance scale."""
+        ...
+
+    def normals(self, prompt: str, scale: float) -> Guidance:
+        """The same for pictures of normals."""
+        ...
+
+    def view(self, reference: Tensor, scale: float) -> Guidance:
+        """The 3D prior, asked for views of what the reference picture (1, H, W, 3) shows."""
+        ...
+
+    def painter(self, prompt: str, scale: float) -> Guidance:
+        """The frozen 2D prior of the texture stage; works in the same space as the two that follow."""
+        ...
+
+    def dreambooth(self, prompt: str, scale: float) -> Adapted:
+        """A copy of the painter that is to learn the object."""
+        ...
+
+    def lora(self, prompt: str, rank: int) -> Adapted:
+        """One that is to follow the present renders by low-rank additions."""
         ...
