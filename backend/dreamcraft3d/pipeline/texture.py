@@ -14,14 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dreamcraft3d.distillation.sds import add_noise, distillation_loss
+from dreamcraft3d.distillation.bsd import bsd_loss, restored_renders
 from dreamcraft3d.pipeline.config import TextureSettings
 from dreamcraft3d.pipeline.geometry import save_shape
 from dreamcraft3d.pipeline.losses import reference_losses, total
 from dreamcraft3d.pipeline.stage import Context, joined, random_cameras
 from dreamcraft3d.priors.adapted import AdaptedGuidance
 from dreamcraft3d.priors.embedded import ReferenceGuidance, WordsGuidance
-from dreamcraft3d.priors.sampling import restore
 from dreamcraft3d.priors.words import identified
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.render.mesh import render_mesh
@@ -80,11 +79,7 @@ class TextureStage:
         around = self.views[slice(1, None)]
         renders = self.render(around, self.settings.picture)
         clean = prior.latents.encode(renders)
-        timesteps = torch.full((len(clean),), int(level * len(prior.alphas_cumprod)) - 1, device=clean.device)
-        noise = torch.randn(clean.shape, generator=self.generator).to(clean)
-        noisy = add_noise(clean, noise, prior.alphas_cumprod, timesteps)
-        frozen = self._restorer()
-        restored = restore(frozen, noisy, around, start=level, steps=self.settings.restore_steps)
+        restored = restored_renders(clean, self._restorer(), around, level, self.generator, self.settings.restore_steps)
         return torch.cat([prior.latents.encode(reference.rgb), restored])
 
     def _restorer(self) -> WordsGuidance | ReferenceGuidance:
@@ -114,7 +109,7 @@ class TextureStage:
         )
         low, high = (int(x * 1000) for x in settings.timesteps)
         timesteps = torch.randint(low, high, (len(cameras),), generator=self.generator)
-        loss = distillation_loss(views.rgb[1:], self.dreambooth, cameras, timesteps, self.generator, self.lora)
+        loss = bsd_loss(views.rgb[1:], self.dreambooth, self.lora, cameras, timesteps, self.generator)
         losses["distillation"] = settings.weight * loss
         losses["smoothness"] = settings.smoothness * self.colour.smoothness()
         self.optimizer.zero_grad()
