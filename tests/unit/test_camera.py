@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from dreamcraft3d.pipeline.stage import joined, random_cameras
 from dreamcraft3d.render.camera import Cameras, half_height, relative_azimuth
 
 
@@ -69,3 +70,17 @@ def test_a_ring_starts_at_the_front_and_goes_toward_plus_y() -> None:
 @pytest.mark.parametrize(("azimuth", "folded"), [(0.0, 0.0), (190.0, -170.0), (-181.0, 179.0), (180.0, -180.0)])
 def test_azimuths_fold_into_half_a_turn_either_way(azimuth: float, folded: float) -> None:
     assert float(relative_azimuth(torch.tensor(azimuth))) == pytest.approx(folded)
+
+
+def test_half_of_the_elevations_are_uniform_and_half_uniform_in_their_sine() -> None:
+    elevation = torch.deg2rad(random_cameras(200_000, 1.0, torch.Generator().manual_seed(0)).elevation).sin()
+    low, high = torch.deg2rad(torch.tensor([-10.0, 45.0])).tolist()
+    even = (torch.tensor(low).cos() - torch.tensor(high).cos()) / (high - low)  # mean sine of a uniform elevation
+    by_sine = (torch.tensor(low).sin() + torch.tensor(high).sin()) / 2
+    assert elevation.mean().item() == pytest.approx(((even + by_sine) / 2).item(), abs=0.002)
+
+
+def test_joined_cameras_keep_their_order() -> None:
+    both = joined(Cameras.at(0.0), Cameras.at([10.0, 20.0], 5.0))
+    assert both.azimuth.tolist() == [0, 10, 20]
+    assert both.elevation.tolist() == [0, 5, 5]

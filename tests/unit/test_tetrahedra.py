@@ -95,6 +95,18 @@ def test_each_sign_case_of_a_tetrahedron_separates_inside_from_outside(case: int
         assert area == pytest.approx(flat_hull_area(vertices), rel=1e-5)
 
 
+@pytest.mark.parametrize("case", range(1, 15))
+def test_each_sign_case_of_a_tetrahedron_cuts_its_edges_where_the_distance_is_zero(case: int) -> None:
+    """In the unit simplex the distance at (x, y, z) is that of its corners weighed by (1 - x - y - z, x, y, z)."""
+    grid = one_tet()
+    inside = torch.tensor([bool(case >> i & 1) for i in range(4)])
+    sdf = torch.where(inside, -1.0, 1.0) * torch.tensor([0.3, 0.7, 1.1, 1.9])
+    vertices, _ = marching_tetrahedra(grid.vertices, sdf, grid)
+    corners = torch.cat([1 - vertices.sum(dim=-1, keepdim=True), vertices], dim=-1)
+    torch.testing.assert_close(corners @ sdf, torch.zeros(len(vertices)), atol=1e-6, rtol=0)
+    assert ((corners > 1e-6).sum(dim=-1) == 2).all(), "each on an edge, between two corners"
+
+
 def flat_hull_area(points: Tensor) -> float:
     """Area of four coplanar points in convex position, whatever their order: half the largest cross of diagonals."""
     splits = [((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2))]
@@ -137,6 +149,23 @@ def test_a_plane_is_recovered_exactly() -> None:
     torch.testing.assert_close(vertices @ normal, torch.full((len(vertices),), 0.123), atol=1e-6, rtol=0)
     a, b, c = vertices[faces].unbind(1)
     assert bool((torch.linalg.cross(b - a, c - a) @ normal >= 0).all())
+
+
+def test_a_planes_section_of_the_box_is_covered_once() -> None:
+    """0.6 x + 0.8 z = 0.123 crosses the cube from x = -1 to x = 1, 2 / 0.8 long and 2 wide."""
+    grid = tet_grid(7, 1.0)
+    mesh = surface(grid, grid.vertices @ torch.tensor([0.6, 0.0, 0.8]) - 0.123)
+    assert mesh.area == pytest.approx(5.0, rel=1e-5)
+
+
+def test_a_spheres_error_falls_with_the_square_of_the_cell() -> None:
+    """Linear along an edge of length h, the surface lies inside the sphere by at most h^2 / (8 r), to first order."""
+    for resolution in (12, 24, 48):
+        grid = tet_grid(resolution, 1.0)
+        vertices, _ = marching_tetrahedra(grid.vertices, sphere_sdf(grid.vertices), grid)
+        error = 0.6 - vertices.norm(dim=-1)
+        assert error.min() > -1e-6
+        assert error.max() < grid.spacing**2 / (8 * 0.6) * 1.1
 
 
 def test_vertices_are_shared_by_their_triangles() -> None:

@@ -31,7 +31,5 @@ class Annealed:
 
     def draw(self, progress: float, batch: int, total: int, generator: torch.Generator) -> Tensor:
         """(batch,) int64 timesteps, uniform in the present range, of a schedule of ``total`` steps."""
-        low, high = self.range(progress)
-        return torch.randint(int(low * total), int(high * total) + 1, (batch,), generator=generator).clamp(
-            max=total - 1
-        )
+        low, high = (round(bound * total) for bound in self.range(progress))
+        return torch.randint(low, high + 1, (batch,), generator=generator).clamp(max=total - 1)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from dreamcraft3d.distillation.sds import distillation_loss
+from dreamcraft3d.distillation.sds import sds_loss
 from dreamcraft3d.distillation.timesteps import Annealed
 from dreamcraft3d.pipeline.config import GeometrySettings
 from dreamcraft3d.pipeline.losses import reference_losses, total
@@ -75,7 +75,7 @@ class GeometryStage:
         timesteps = self.timesteps.draw(progress, len(cameras), 1000, self.generator)
         if self._shows_normals(index):
             pictures = normal_picture(views)[1:]
-            loss = distillation_loss(pictures, self.normals, cameras, timesteps, self.generator)
+            loss = sds_loss(pictures, self.normals, cameras, timesteps, self.generator)
         else:
             loss = self.hybrid.loss(views.rgb[1:], cameras, timesteps, self.generator)
         losses["distillation"] = settings.weight * loss

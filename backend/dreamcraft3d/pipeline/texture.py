@@ -14,13 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dreamcraft3d.distillation.sds import distillation_loss
+from dreamcraft3d.distillation.bsd import bsd_loss, restored_renders
 from dreamcraft3d.pipeline.config import TextureSettings
 from dreamcraft3d.pipeline.geometry import save_shape
 from dreamcraft3d.pipeline.losses import reference_losses, total
 from dreamcraft3d.pipeline.stage import Context, joined, random_cameras
 from dreamcraft3d.priors.base import Guidance
-from dreamcraft3d.priors.sampling import noised, restore
 from dreamcraft3d.priors.words import identified
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.render.mesh import render_mesh
@@ -77,8 +76,7 @@ class TextureStage:
         """r_t'(x): encoded pictures (1 + N, C, h, w), the reference first, then the restored renders."""
         around, frozen = self.views[slice(1, None)], self._restorer()
         clean = frozen.encode(self.render(around, self.settings.picture))
-        noisy = noised(frozen, clean, level, self.generator)
-        restored = restore(frozen, noisy, around, start=level, steps=self.settings.restore_steps)
+        restored = restored_renders(clean, frozen, around, level, self.generator, self.settings.restore_steps)
         return torch.cat([frozen.encode(self.context.reference.rgb), restored])
 
     def _restorer(self) -> Guidance:
@@ -108,7 +106,7 @@ class TextureStage:
         )
         low, high = (int(x * 1000) for x in settings.timesteps)
         timesteps = torch.randint(low, high, (len(cameras),), generator=self.generator)
-        loss = distillation_loss(views.rgb[1:], self.dreambooth, cameras, timesteps, self.generator, self.lora)
+        loss = bsd_loss(views.rgb[1:], self.dreambooth, self.lora, cameras, timesteps, self.generator)
         losses["distillation"] = settings.weight * loss
         losses["smoothness"] = settings.smoothness * self.colour.smoothness()
         self.optimizer.zero_grad()
