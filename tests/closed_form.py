@@ -17,10 +17,15 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
+from dreamcraft3d.distillation.timesteps import Annealed
 from dreamcraft3d.render.camera import Cameras
 
 ALPHAS_CUMPROD: Tensor = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear").alphas_cumprod
 """(1000,) the schedule of Stable Diffusion and of Zero-1-to-3."""
+
+
+EVERYWHERE = Annealed((0.02, 0.98), (0.02, 0.98), 1.0)
+"""Nearly all noise levels, from the first step to the last."""
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -156,3 +161,22 @@ class LearntGaussian(_Prior):
         self.optimizer.zero_grad()
         (self.expected(noisy, alpha, Cameras.ring(len(clean))) - noise).square().mean().backward()
         self.optimizer.step()
+
+
+def descend(
+    parameters: list[Tensor],
+    loss: Callable[[Tensor], Tensor],
+    steps: int,
+    batch: int,
+    rate: float = 0.03,
+    timesteps: Annealed = EVERYWHERE,
+) -> None:
+    """Follow a loss of timesteps (batch,), the rate falling to a tenth."""
+    generator = seeded(11)
+    optimizer = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99))
+    falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, steps)
+    for step in range(steps):
+        optimizer.zero_grad()
+        loss(timesteps.draw(step / steps, batch, 1000, generator)).backward()
+        optimizer.step()
+        falling.step()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import pairwise
-
 import pytest
 import torch
 import trimesh
@@ -14,15 +11,14 @@ from closed_form import (
     LearntGaussian,
     MixturePrior,
     ViewGaussianPrior,
-    ViewMixturePrior,
     as_latents,
     as_pictures,
+    descend,
     seeded,
 )
 from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from dreamcraft3d.distillation.bsd import bsd_loss, restored_renders
 from dreamcraft3d.distillation.hybrid import Hybrid
 from dreamcraft3d.distillation.score import add_noise
 from dreamcraft3d.distillation.sds import sds_gradient, sds_loss
@@ -38,7 +34,6 @@ from dreamcraft3d.shape.mesh import Mesh
 FRONT = Cameras.at([0.0] * 4)
 TIMESTEPS = torch.tensor([20, 300, 600, 980])
 ALPHA = ALPHAS_CUMPROD[TIMESTEPS][:, None, None, None]
-EVERYWHERE = Annealed((0.02, 0.98), (0.02, 0.98), 1.0)
 PARTICLES = Cameras.at([0.0] * 64)
 
 
@@ -49,25 +44,6 @@ def pictures(seed: int = 1) -> Tensor:
 def noise_of(seed: int) -> Tensor:
     """What a loss given this seed's generator draws for ``pictures()``."""
     return torch.randn(4, 3, 6, 6, generator=seeded(seed))
-
-
-def descend(
-    parameters: list[Tensor],
-    loss: Callable[[Tensor], Tensor],
-    steps: int,
-    batch: int,
-    rate: float = 0.03,
-    timesteps: Annealed = EVERYWHERE,
-) -> None:
-    """Follow a loss of timesteps (batch,), the rate falling to a tenth."""
-    generator = seeded(11)
-    optimizer = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99))
-    falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, steps)
-    for step in range(steps):
-        optimizer.zero_grad()
-        loss(timesteps.draw(step / steps, batch, 1000, generator)).backward()
-        optimizer.step()
-        falling.step()
 
 
 # The priors themselves
@@ -291,83 +267,6 @@ def test_3d_sds_recovers_a_known_object_from_its_views() -> None:
     descend(list(colour.parameters()), loss, 60, 4, rate=0.3, timesteps=Annealed((0.7, 0.85), (0.2, 0.5), 0.3))
     assert before > 0.04
     assert error() < before / 20
-
-
-# BSD
-
-
-VIEWS = Cameras.ring(16)
-TWO_LOOKS = torch.stack([torch.ones(3, 4, 4), -torch.ones(3, 4, 4)])
-
-
-def preferred(cameras: Cameras) -> Tensor:
-    """What each view alone thinks of the two looks: the front half prefers the first, the back half the second."""
-    behind = (cameras.azimuth - 180).abs()[:, None] < 90
-    return torch.where(behind, torch.tensor([0.1, 0.9]), torch.tensor([0.9, 0.1]))
-
-
-FROZEN = ViewMixturePrior(TWO_LOOKS, 0.2, preferred)
-
-
-def views_of_an_object() -> Tensor:
-    """(16, 4, 4, 3) a side of an object each, free of the others, that all lean alike toward the first look."""
-    return (0.3 + 0.3 * torch.randn(16, 4, 4, 3, generator=seeded(1))).requires_grad_()
-
-
-def across(views: Tensor) -> float:
-    """Variance across views."""
-    return views.var(dim=0, unbiased=False).mean().item()
-
-
-def bootstrapped(levels: tuple[float, ...], timesteps: Annealed) -> list[float]:
-    """The variance across views at the start and after every round of BSD at its t'."""
-    x, generator = views_of_an_object(), seeded(1)
-    found = [across(x)]
-    for level in levels:
-        restored = restored_renders(as_latents(x.detach()), FROZEN, VIEWS, level, generator, steps=20)
-        dreambooth = GaussianPrior.of(as_pictures(restored))
-        descend(
-            [x],
-            lambda t, dreambooth=dreambooth: bsd_loss(x, dreambooth, GaussianPrior.of(x), VIEWS, t, generator),
-            150,
-            16,
-            timesteps=timesteps,
-        )
-        found.append(across(x))
-    return found
-
-
-@pytest.mark.parametrize("highest", [0.5, 0.98])
-def test_bsd_makes_views_agree_more_than_vsd_with_the_fixed_prior(highest: float) -> None:
-    timesteps = Annealed((0.02, highest), (0.02, highest), 1.0)
-    x, generator = views_of_an_object(), seeded(1)
-    descend([x], lambda t: vsd_loss(x, FROZEN, GaussianPrior.of(x), VIEWS, t, generator), 450, 16, timesteps=timesteps)
-    start, *_, end = bootstrapped((0.5, 0.3, 0.1), timesteps)
-    assert end < start / 3
-    assert end < across(x) / 2
-
-
-def test_views_agree_more_from_round_to_round() -> None:
-    """In the first, one view is restored to the other look. The DreamBooth has seen the others, and takes it back."""
-    _, *rounds = bootstrapped((0.5, 0.3, 0.1), EVERYWHERE)
-    assert all(after < 0.8 * before for before, after in pairwise(rounds))
-
-
-def test_views_disagree_as_the_prior_does_where_all_is_invented_anew() -> None:
-    assert bootstrapped((0.99, 0.99), EVERYWHERE)[-1] > 0.8
-
-
-@pytest.mark.parametrize("level", [0.8, 0.4, 0.1])
-def test_a_restored_render_lies_between_render_and_prior_by_the_noise_it_got(level: float) -> None:
-    """For N(m, s^2), x restored from t' is m + r (x - m), r = sqrt(a) s / d, with variance (1 - a) s^2 / d^2, where
-    d^2 = a s^2 + 1 - a."""
-    restored = restored_renders(
-        torch.full((4, 3, 48, 48), 2.0), GaussianPrior(0.5, 0.3), FRONT, level, seeded(), steps=1000
-    )
-    a = ALPHAS_CUMPROD[int(level * 1000) - 1].item()
-    d = (a * 0.09 + 1 - a) ** 0.5
-    assert restored.mean().item() == pytest.approx(0.5 + a**0.5 * 0.3 / d * 1.5, abs=0.02)
-    assert restored.std().item() == pytest.approx((1 - a) ** 0.5 * 0.3 / d, rel=0.05)
 
 
 # Schedules

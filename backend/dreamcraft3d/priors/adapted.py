@@ -16,7 +16,7 @@ from peft import LoraConfig
 from torch import Tensor, nn
 
 from dreamcraft3d.priors.embedded import VIEW_WORDS, EmbeddedPrior, camera_features
-from dreamcraft3d.priors.guided import guide_from_unconditional
+from dreamcraft3d.priors.guided import classifier_free
 from dreamcraft3d.priors.words import view_words
 from dreamcraft3d.render.camera import Cameras
 
@@ -79,7 +79,7 @@ class AdaptedGuidance:
         without, with_words = self.prior.predict_noise(
             torch.cat([noisy] * 2), torch.cat([timesteps] * 2), torch.cat([nothing, words]), torch.cat([camera] * 2)
         ).chunk(2)
-        return guide_from_unconditional(without, with_words, self.scale)
+        return classifier_free(without, with_words, self.scale)
 
     def loss(self, clean: Tensor, cameras: Cameras, generator: torch.Generator) -> Tensor:
         """Denoising loss on encoded pictures (B, C, h, w) seen by B cameras, a scalar."""

@@ -16,7 +16,7 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
-from dreamcraft3d.priors.guided import guide_from_unconditional
+from dreamcraft3d.priors.guided import classifier_free
 from dreamcraft3d.priors.latents import PatchLatents
 from dreamcraft3d.priors.sketch import Sketch
 from dreamcraft3d.priors.words import MAX_TOKENS, REFERENCE_VIEW, view_words
@@ -250,7 +250,7 @@ class WordsGuidance:
         camera = torch.zeros(2 * batch, CAMERA_FEATURES, device=noisy.device)
         twice = torch.cat([noisy, noisy]), torch.cat([timesteps, timesteps])
         without, with_words = self.prior.predict_noise(*twice, torch.cat([nothing, words]), camera).chunk(2)
-        return guide_from_unconditional(without, with_words, self.scale)
+        return classifier_free(without, with_words, self.scale)
 
 
 class FrontGuidance(WordsGuidance):
@@ -304,4 +304,4 @@ class ReferenceGuidance:
             torch.cat([no_camera, camera]),
             torch.cat([torch.zeros_like(reference), reference]),
         ).chunk(2)
-        return guide_from_unconditional(without, seen, self.scale)
+        return classifier_free(without, seen, self.scale)
