@@ -15,6 +15,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from ldm_names import ClipTower, unet_names, vae_names
 from tiny_models import CLIP_WIDTH, TINY_ZERO123
 from torch import Tensor, nn
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.priors.zero123 import Zero123, Zero123Guidance, Zero123Kind
@@ -254,10 +255,13 @@ def test_nothing_in_the_file_is_run(original: Original, tmp_path: Path, planted:
 
 
 def test_the_full_sizes_are_those_of_stable_diffusion_and_vit_l() -> None:
-    """859,520,964 weights have Stable Diffusion 1's UNet, 83,653,863 its autoencoder."""
+    """Stable Diffusion 1's UNet has 859,520,964 weights, its autoencoder 83,653,863; CLIP ViT-L/14's tower 303,966,208."""
     shapes = Shapes()
     with torch.device("meta"):
         unet, vae = UNet2DConditionModel(**shapes.unet), AutoencoderKL(**shapes.vae)
+        clip = CLIPVisionModelWithProjection(CLIPVisionConfig(**shapes.clip))
     four_more_channels = 4 * 320 * 3 * 3
     assert sum(p.numel() for p in unet.parameters()) == 859_520_964 + four_more_channels
     assert sum(p.numel() for p in vae.parameters()) == 83_653_863
+    assert sum(p.numel() for p in clip.parameters()) == 303_966_208
+    assert clip.config.hidden_act == "quick_gelu"  # OpenAI's own
