@@ -30,7 +30,7 @@ from transformers import (
     Dinov2Config,
 )
 
-WIDTH = 32
+WIDTH = 16
 LATENT_SIZE = 8
 PICTURE_SIZE = 16
 

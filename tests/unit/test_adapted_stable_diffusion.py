@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ PROMPT = "a [v] mushroom"
 TIMESTEPS = torch.tensor([150, 900])
 CAMERAS = Cameras.at([-30, 30])
 """Two that have the same view words."""
+RATES = {None: 3e-3, 4: 1e-2}
 BOTH = pytest.mark.parametrize("rank", [None, 4], ids=["dreambooth", "lora"])
 
 
@@ -35,15 +37,27 @@ def model(folder: Path) -> StableDiffusion:
     return StableDiffusion.load(folder)
 
 
+@pytest.fixture(scope="module")
+def velocity_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a model that predicts velocities: under much noise these are the picture itself, which is learnt in few steps."""
+    folder = tmp_path_factory.mktemp("velocity")
+    save_stable_diffusion(folder, "v_prediction")
+    return folder
+
+
 @pytest.fixture
 def noisy() -> Tensor:
     return torch.randn(2, 4, LATENT_SIZE, LATENT_SIZE, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.fixture
-def clean() -> Tensor:
+def two_colours() -> Tensor:
     """Latents of two pictures, each of one colour."""
     return torch.tensor([-1.0, 1.0])[:, None, None, None].expand(2, 4, LATENT_SIZE, LATENT_SIZE).clone()
+
+
+@pytest.fixture
+def clean() -> Tensor:
+    return two_colours()
 
 
 def weights_of(model: StableDiffusion) -> dict[str, Tensor]:
@@ -116,27 +130,43 @@ def test_every_copy_begins_the_same(model: StableDiffusion, rank: int | None) ->
 # training
 
 
-@BOTH
-def test_training_learns_the_pictures_and_leaves_the_base_alone(
-    model: StableDiffusion, noisy: Tensor, clean: Tensor, rank: int | None
-) -> None:
-    base = StableDiffusionGuidance(model, PROMPT, 3.0)
-    before, weights = base.predict_noise(noisy, TIMESTEPS, CAMERAS), weights_of(model)
-    losses = train(AdaptedStableDiffusion(model, PROMPT, 1.0, rank), clean, 40, rate=3e-3)
-    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
-    assert torch.equal(base.predict_noise(noisy, TIMESTEPS, CAMERAS), before)
+@dataclass(frozen=True)
+class Course:
+    """What came of training a copy on two pictures from two cameras."""
+
+    adapted: AdaptedStableDiffusion
+    losses: list[float]
+    base_before: dict[str, Tensor]
+
+
+@pytest.fixture(scope="module", params=[None, 4], ids=["dreambooth", "lora"])
+def course(request: pytest.FixtureRequest, velocity_folder: Path) -> Course:
+    model = StableDiffusion.load(velocity_folder)
+    before = weights_of(model)
+    adapted = AdaptedStableDiffusion(model, PROMPT, 1.0, request.param)
+    losses = train(adapted, two_colours(), 25, RATES[request.param])
+    return Course(adapted, losses, before)
+
+
+def test_training_lowers_the_loss(course: Course) -> None:
+    assert sum(course.losses[-5:]) < 0.85 * sum(course.losses[:5])
+
+
+def test_two_pictures_under_the_same_words_are_told_apart_by_their_cameras(course: Course) -> None:
+    swapped = error(course.adapted, two_colours(), CAMERAS[[1, 0]])
+    assert error(course.adapted, two_colours(), CAMERAS) < 0.8 * swapped
+
+
+def test_training_leaves_the_base_alone(course: Course, velocity_folder: Path, noisy: Tensor) -> None:
+    model = course.adapted.model
     after = weights_of(model)
-    assert weights.keys() == after.keys()
-    assert all(torch.equal(weights[name], after[name]) for name in weights)
-
-
-@BOTH
-def test_two_pictures_under_the_same_words_are_told_apart_by_their_cameras(
-    model: StableDiffusion, clean: Tensor, rank: int | None
-) -> None:
-    adapted = AdaptedStableDiffusion(model, PROMPT, 1.0, rank)
-    train(adapted, clean, 150, rate=3e-3)
-    assert error(adapted, clean, CAMERAS) < 0.7 * error(adapted, clean, CAMERAS[[1, 0]])
+    assert course.base_before.keys() == after.keys()
+    assert all(torch.equal(weights, after[name]) for name, weights in course.base_before.items())
+    found, expected = (
+        StableDiffusionGuidance(m, PROMPT, 3.0).predict_noise(noisy, TIMESTEPS, CAMERAS)
+        for m in (model, StableDiffusion.load(velocity_folder))
+    )
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
 
 
 def test_a_lora_trains_a_small_share_and_the_camera(model: StableDiffusion) -> None:
@@ -204,38 +234,37 @@ def test_gradient_checkpointing_gives_the_same_gradients(
 # precision
 
 
-def moved(before: list[Tensor], after: list[Tensor]) -> float:
-    """The share of numbers that changed."""
-    changed = sum((a != b).sum().item() for a, b in zip(before, after, strict=True))
-    return changed / sum(p.numel() for p in before)
-
-
 def test_small_updates_of_half_precision_weights_round_away_and_ours_do_not(folder: Path, clean: Tensor) -> None:
     model = StableDiffusion.load(folder, dtype=torch.float16)
     ours = AdaptedStableDiffusion(model, PROMPT, 1.0)
     assert {p.dtype for p in ours.parameters} == {torch.float32}
     half = [p.detach().half().requires_grad_() for p in ours.parameters]
-    before = [p.detach().clone() for p in ours.parameters]
-    ours.loss(clean, CAMERAS, torch.Generator().manual_seed(0)).backward()
+    before = torch.cat([p.detach().flatten() for p in ours.parameters])
+    for seed in range(5):
+        ours.loss(clean, CAMERAS, torch.Generator().manual_seed(seed)).backward()
     for p, mine in zip(half, ours.parameters, strict=True):
-        p.grad = None if mine.grad is None else mine.grad.sign().half()  # what Adam makes of any gradient at first
+        assert mine.grad is not None
+        mine.grad = mine.grad.sign()  # what Adam makes of any gradient at first
+        p.grad = mine.grad.half()
     for parameters in (half, ours.parameters):
-        torch.optim.AdamW(parameters, lr=1e-5, weight_decay=0.0).step()
-    gradients = [p.grad for p in ours.parameters if p.grad is not None]
-    touched = sum((g != 0).sum().item() for g in gradients) / sum(p.numel() for p in ours.parameters)
-    assert touched > 0.9
-    assert moved([b.half() for b in before], half) < 0.5
-    assert moved(before, ours.parameters) > 0.99 * touched
+        torch.optim.AdamW(parameters, lr=1e-5, eps=1e-4, weight_decay=0.0).step()  # float16 knows no 1e-8
+    in_half, in_single = (torch.cat([p.detach().flatten() for p in x]) for x in (half, ours.parameters))
+    large = before.abs() > 1 / 32  # whose neighbours in float16 are 3e-5 and more away
+    assert large.float().mean() > 0.3
+    assert (in_half != before.half())[large].float().mean() == 0
+    assert (in_single != before)[large].float().mean() > 0.9
 
 
 @BOTH
-def test_on_a_base_in_bfloat16_a_copy_learns_in_single_precision(folder: Path, clean: Tensor, rank: int | None) -> None:
-    model = StableDiffusion.load(folder, dtype=torch.bfloat16)
+def test_on_a_base_in_bfloat16_a_copy_learns_in_single_precision(
+    velocity_folder: Path, clean: Tensor, rank: int | None
+) -> None:
+    model = StableDiffusion.load(velocity_folder, dtype=torch.bfloat16)
     adapted = AdaptedStableDiffusion(model, PROMPT, 1.0, rank)
-    losses = train(adapted, clean, 40, rate=3e-3)
+    losses = train(adapted, clean, 20, RATES[rank])
     assert {p.dtype for p in adapted.parameters} == {p.dtype for p in adapted.state_dict().values()} == {torch.float32}
     assert {p.dtype for name, p in weights_of(model).items()} == {torch.bfloat16}
-    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
 
 
 def test_a_lora_on_a_float16_base_is_refused(folder: Path) -> None:
@@ -261,14 +290,15 @@ def test_class_pictures_are_drawn_by_the_frozen_model_and_follow_the_seed(model:
 
 
 def test_preserving_the_class_keeps_its_pictures_while_the_object_is_learnt(
-    model: StableDiffusion, clean: Tensor
+    velocity_folder: Path, clean: Tensor
 ) -> None:
     """The class under its own words, which the object's training would change as well."""
+    model = StableDiffusion.load(velocity_folder)
     drawn = class_pictures(model, 0)
     forgotten, losses = [], []
     for preserve in (None, drawn):
         adapted = AdaptedStableDiffusion(model, PROMPT, 1.0, preserve=preserve)
-        losses.append(train(adapted, clean, 40))
+        losses.append(train(adapted, clean, 20))
         adapted.words = StableDiffusionGuidance(model, drawn.prompt, 1.0).words
         forgotten.append(error(adapted, drawn.latents, drawn.cameras))
     assert losses[0][0] < losses[1][0]

@@ -12,6 +12,7 @@ more memory for two of them than for one.
 from __future__ import annotations
 
 import copy
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,7 +109,9 @@ class AdaptedStableDiffusion:
             if lora_rank is not None:
                 self.adapter = f"adapted_{len(getattr(model.unet, 'peft_config', {}))}"
                 config = LoraConfig(r=lora_rank, lora_alpha=lora_rank, target_modules=_ATTENTION)
-                model.unet.add_adapter(config, self.adapter)
+                with warnings.catch_warnings():  # that there may be another adapter is meant
+                    warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)
+                    model.unet.add_adapter(config, self.adapter)
         if self.adapter is None:
             self._copy: Any = _trainable_copy(model.unet, self.camera)
             trained = self._copy.named_parameters()
