@@ -208,3 +208,20 @@ def _tokenizer() -> CLIPTokenizer:
     letters = sorted(ByteLevel.alphabet())
     symbols = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
     return CLIPTokenizer(vocab={symbol: i for i, symbol in enumerate(symbols)}, merges=[], model_max_length=77)
+
+
+def save_matting(path: Path, side: int, gain: float, offset: float) -> None:
+    """A matting network of one 1x1 convolution: ``gain`` times the red it is shown, plus ``offset``."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    weights = helper.make_tensor("weights", TensorProto.FLOAT, (1, 3, 1, 1), (gain, 0.0, 0.0))
+    bias = helper.make_tensor("bias", TensorProto.FLOAT, (1,), (offset,))
+    picture, mask = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, channels, side, side))
+        for name, channels in (("input_image", 3), ("output_image", 1))
+    )
+    node = helper.make_node("Conv", ["input_image", "weights", "bias"], ["output_image"])
+    graph = helper.make_graph([node], "matting", [picture], [mask], [weights, bias])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, path)

@@ -309,7 +309,9 @@ def test_preserving_the_class_keeps_its_pictures_while_the_object_is_learnt(
 
 
 @BOTH
-def test_bootstrapped_distillation_takes_the_two_copies(model: StableDiffusion, clean: Tensor, rank: int | None) -> None:
+def test_bootstrapped_distillation_takes_the_two_copies(
+    model: StableDiffusion, clean: Tensor, rank: int | None
+) -> None:
     dreambooth = AdaptedStableDiffusion(model, PROMPT, 2.0, rank)
     follower = AdaptedStableDiffusion(model, "a mushroom", 1.0, lora_rank=2)
     train(dreambooth, clean, 3)

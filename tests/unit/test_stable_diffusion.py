@@ -223,7 +223,7 @@ def test_sdxls_autoencoder_stays_in_single_precision_where_it_would_overflow(fol
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="There is no model folder .*nowhere"):
+    with pytest.raises(UserError, match=r"There is no model folder .*nowhere"):
         StableDiffusion.load(tmp_path / "nowhere")
 
 

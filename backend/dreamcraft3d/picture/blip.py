@@ -14,7 +14,9 @@ from dreamcraft3d.picture.framing import FramedPicture
 from dreamcraft3d.priors.model_folder import broken, check_model_folder
 
 MAX_WORD_PIECES = 30
-_BACKGROUND = re.compile(r",? (on|with|against|in front of|over) (a|an|the)? ?((plain|pure|solid) )?white( \w+)?$")
+_BACKGROUND = re.compile(
+    r",? (on|with|against|in front of|over) (a|the) ((plain|pure|solid) )?white (background|backdrop|surface)$"
+)
 """What a caption says of the white on which every reference picture stands."""
 
 
@@ -41,8 +43,10 @@ def caption_by_blip(
         raise broken(folder, error) from error
     try:
         pixels = processor((picture.rgb.cpu().numpy() * 255).round().astype("uint8"), return_tensors="pt").pixel_values
-        words = model.to(device).eval().generate(
-            pixel_values=pixels.to(device, dtype), num_beams=3, max_new_tokens=MAX_WORD_PIECES
+        words = (
+            model.to(device)
+            .eval()
+            .generate(pixel_values=pixels.to(device, dtype), num_beams=3, max_new_tokens=MAX_WORD_PIECES)
         )
     finally:
         del model

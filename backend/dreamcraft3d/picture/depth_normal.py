@@ -39,6 +39,7 @@ def estimate_surface(
         depth_folder: of a ``MarigoldDepthPipeline`` or a Depth Anything V2.
         normal_folder: of a ``MarigoldNormalsPipeline``.
         generator: for Marigold's noise, on the CPU.
+        dtype: of the models; on a CPU, Marigold knows float32 only.
 
     Returns:
         of one picture, on the device of ``rgb``.
@@ -59,8 +60,8 @@ def distance(
 ) -> Tensor:
     """(S, S, 1) how far what is seen in a picture (S, S, 3) is, in no unit and up to a constant: far is large."""
     if pipeline_class(folder) == "MarigoldDepthPipeline":
-        answer, pipeline_type = _marigold(MarigoldDepthPipeline, rgb, folder, generator, device, dtype)
-        return -answer if pipeline_type == "disparity" else answer
+        answer, predicts = _marigold(MarigoldDepthPipeline, rgb, folder, generator, device, dtype)
+        return -answer if predicts == "disparity" else answer
     return -_inverse_depth(rgb, folder, device, dtype)
 
 

@@ -163,7 +163,8 @@ class AdaptedStableDiffusion:
             return self.model.as_noise(answer, noisy, timesteps)
         twice, steps = torch.cat([noisy] * 2), torch.cat([timesteps] * 2)
         answer = self._answer(twice, steps, self.words.without_and_with(cameras), torch.cat([camera] * 2))
-        return classifier_free(*self.model.as_noise(answer, twice, steps).chunk(2), self.scale)
+        without, with_words = self.model.as_noise(answer, twice, steps).chunk(2)
+        return classifier_free(without, with_words, self.scale)
 
     def loss(self, clean: Tensor, cameras: Cameras, generator: torch.Generator) -> Tensor:
         """Denoising loss on encoded pictures (B, 4, h, w) seen by B cameras, and on as many of the class; a scalar."""

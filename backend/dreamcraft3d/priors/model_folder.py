@@ -37,9 +37,7 @@ def check_model_folder(folder: Path) -> None:
             raise UserError(f"{where} in {folder} has no {missing}.", "Download the model again.")
 
 
-def load_pipeline(
-    kind: type[DiffusionPipeline], folder: Path, device: torch.device | str, dtype: torch.dtype
-) -> Any:
+def load_pipeline(kind: type[DiffusionPipeline], folder: Path, device: torch.device | str, dtype: torch.dtype) -> Any:
     """A diffusers pipeline of ``kind`` (or of the kind the folder names), without its safety checker and progress bars.
 
     Only the folder is read, never a hub, and only safetensors, never a pickle. Weights are taken in half precision

@@ -62,7 +62,11 @@ class StableDiffusion:
         self.vae: Any = pipeline.vae.eval().requires_grad_(False)
         self.dtype: torch.dtype = self.unet.dtype
         self.device: torch.device = self.unet.device
-        if isinstance(pipeline, StableDiffusionXLPipeline) and self.dtype == torch.float16 and self.vae.config.force_upcast:
+        if (
+            isinstance(pipeline, StableDiffusionXLPipeline)
+            and self.dtype == torch.float16
+            and self.vae.config.force_upcast
+        ):
             self.vae.float()  # in half precision SDXL's autoencoder overflows
         self.scheduler: Any = DDPMScheduler.from_config(pipeline.scheduler.config)
         self.prediction: str = self.scheduler.config.prediction_type
@@ -82,13 +86,17 @@ class StableDiffusion:
         """
         kind = pipeline_class(folder)
         if folder.is_dir() and kind not in _KINDS:
-            raise UserError(f"{folder} holds no Stable Diffusion model.", f"It should be for one of: {', '.join(_KINDS)}.")
+            raise UserError(
+                f"{folder} holds no Stable Diffusion model.", f"It should be for one of: {', '.join(_KINDS)}."
+            )
         return StableDiffusion(load_pipeline(_KINDS.get(kind, StableDiffusionPipeline), folder, device, dtype))
 
     @torch.no_grad()
     def encode_words(self, texts: list[str]) -> Words:
         """Features of N prompts and, in a last row, those of no words."""
-        found = self.pipeline.encode_prompt(texts, device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=True)
+        found = self.pipeline.encode_prompt(
+            texts, device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=True
+        )
         tokens, nothing, *pooled = found
         words = torch.cat([tokens, nothing[:1]])
         return Words(words, torch.cat([pooled[0], pooled[1][:1]]) if pooled else None)
@@ -123,7 +131,9 @@ class StableDiffusion:
             self.unet.disable_adapters()
         return self.unet
 
-    def predict(self, unet: Any, noisy: Tensor, timesteps: Tensor, words: Words, camera: Tensor | None = None) -> Tensor:
+    def predict(
+        self, unet: Any, noisy: Tensor, timesteps: Tensor, words: Words, camera: Tensor | None = None
+    ) -> Tensor:
         """What a UNet of this architecture answers, float32: noise or velocity.
 
         Args:
@@ -192,4 +202,5 @@ class StableDiffusionGuidance:
     def predict_noise(self, noisy: Tensor, timesteps: Tensor, cameras: Cameras) -> Tensor:
         twice, steps = torch.cat([noisy] * 2), torch.cat([timesteps] * 2)
         answer = self.model.predict(self.model.wear(), twice, steps, self.words.without_and_with(cameras))
-        return classifier_free(*self.model.as_noise(answer, twice, steps).chunk(2), self.scale)
+        without, with_words = self.model.as_noise(answer, twice, steps).chunk(2)
+        return classifier_free(without, with_words, self.scale)
