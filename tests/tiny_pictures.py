@@ -48,6 +48,7 @@ def save_stable_diffusion(folder: Path, prediction: str = "epsilon") -> None:
         feature_extractor=None,
         requires_safety_checker=False,
     ).save_pretrained(folder)
+    _lay_out_tokenizers(folder)
 
 
 def save_stable_diffusion_xl(folder: Path) -> None:
@@ -68,6 +69,7 @@ def save_stable_diffusion_xl(folder: Path) -> None:
         unet=unet,
         scheduler=_scheduler("epsilon"),
     ).save_pretrained(folder)
+    _lay_out_tokenizers(folder)
 
 
 def save_marigold(folder: Path, kind: Literal["depth", "disparity", "normals"]) -> None:
@@ -84,6 +86,7 @@ def save_marigold(folder: Path, kind: Literal["depth", "disparity", "normals"]) 
         default_denoising_steps=1,
         default_processing_resolution=32,
     ).save_pretrained(folder)
+    _lay_out_tokenizers(folder)
 
 
 def save_depth_anything(folder: Path) -> None:
@@ -143,6 +146,15 @@ def save_blip(folder: Path) -> None:
     }
     BlipForConditionalGeneration(BlipConfig(text_config=text, vision_config=vision)).save_pretrained(folder)
     _save_processor(folder, "Blip", size={"height": 32, "width": 32})
+
+
+def _lay_out_tokenizers(folder: Path) -> None:
+    """Hubs have a vocabulary and merges instead of one file."""
+    for tokenizer in folder.glob("tokenizer*"):
+        whole = json.loads((tokenizer / "tokenizer.json").read_text(encoding="utf-8"))
+        (tokenizer / "vocab.json").write_text(json.dumps(whole["model"]["vocab"]), encoding="utf-8")
+        (tokenizer / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
+        (tokenizer / "tokenizer.json").unlink()
 
 
 def _save_processor(folder: Path, model: str, **options: object) -> None:
