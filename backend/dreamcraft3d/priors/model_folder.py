@@ -22,8 +22,10 @@ def pipeline_class(folder: Path) -> str:
 
 
 def check_model_folder(folder: Path) -> None:
-    """Raises:
-    UserError: the folder, or a part of the model in it, is missing; it names which.
+    """Refuse a folder that lacks a part of its model, before any of it is read.
+
+    Raises:
+        UserError: the folder, or a part of the model in it, is missing; it names which.
     """
     if not folder.is_dir():
         raise UserError(f"There is no model folder {folder}.", "Download the model, or check the path.")
