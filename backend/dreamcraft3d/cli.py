@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from dreamcraft3d import __version__
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.models.commands import app as models_app
+from dreamcraft3d.plan.commands import plan
 
 if TYPE_CHECKING:
     from dreamcraft3d.pipeline.config import StageName
@@ -29,6 +30,7 @@ app = typer.Typer(
     help="A picture or a prompt becomes a textured 3D object.",
 )
 app.add_typer(models_app, name="models")
+app.command()(plan)
 console = Console(stderr=True)
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="The GLB to write; the run's folder lies beside it.")]

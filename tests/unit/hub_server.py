@@ -83,7 +83,11 @@ class Handler(BaseHTTPRequestHandler):
     def _info(self, name: str, repository: Repository) -> dict[str, object]:
         siblings = [
             {"rfilename": entry["path"], "size": entry["size"], "blobId": entry["oid"]}
-            | ({"lfs": {"sha256": entry["lfs"]["oid"], "size": entry["size"], "pointerSize": 1}} if "lfs" in entry else {})
+            | (
+                {"lfs": {"sha256": entry["lfs"]["oid"], "size": entry["size"], "pointerSize": 1}}
+                if "lfs" in entry
+                else {}
+            )
             for entry in self._tree(repository)
         ]
         return {"id": name, "modelId": name, "sha": COMMIT, "siblings": siblings, "tags": [], "downloads": 0}

@@ -23,8 +23,12 @@ def test_no_model_invents_a_checksum() -> None:
 
 def test_every_gated_or_non_commercial_licence_is_flagged() -> None:
     flagged = {name for name, model in catalogue().items() if model.non_commercial}
-    assert {name for name, model in catalogue().items() if "nc" in model.licence or "deepfloyd" in model.licence} == flagged
-    assert {name for name, model in catalogue().items() if model.gated} == {f"deepfloyd-if-{s}" for s in ("xl", "l", "m")}
+    assert {
+        name for name, model in catalogue().items() if "nc" in model.licence or "deepfloyd" in model.licence
+    } == flagged
+    assert {name for name, model in catalogue().items() if model.gated} == {
+        f"deepfloyd-if-{s}" for s in ("xl", "l", "m")
+    }
 
 
 def test_mirrors_are_asked_in_order_and_the_vanished_original_last() -> None:

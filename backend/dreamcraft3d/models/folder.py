@@ -118,7 +118,9 @@ def check(model: Model) -> list[Verdict]:
 def check_files(model: Model, files: dict[str, LockedFile]) -> list[Verdict]:
     """Compare the model's files with what is known of them; a checksum in the catalogue goes before the hub's."""
     folder = model_folder(model.name)
-    published = {file: known.model_copy(update={"sha256": model.sha256.get(file, known.sha256)}) for file, known in files.items()}
+    published = {
+        file: known.model_copy(update={"sha256": model.sha256.get(file, known.sha256)}) for file, known in files.items()
+    }
     return [Verdict(file, _state(folder / file, known)) for file, known in sorted(published.items())]
 
 

@@ -61,12 +61,16 @@ class PeakMemory(TorchDispatchMode):
 
 @dataclass(frozen=True)
 class Subject:
-    """A class of models, made small: ``config`` names the full-size one whose blocks it keeps."""
+    """A class of models, made small: ``config`` names the full-size one whose blocks it keeps.
+
+    Pixels P are those of the model's input: of an encoder's picture, of a decoder's latents.
+    """
 
     config: str
     channels: tuple[int, ...]
     sizes: tuple[int, ...]
     passes: tuple[Pass, ...]
+    decode: bool = False
 
 
 SUBJECTS = {
@@ -74,10 +78,11 @@ SUBJECTS = {
     "zero123-unet": Subject("zero123-unet", (32, 64), (16, 24, 32), ("infer",)),
     "sd-unet": Subject("sd-2-1-base-unet", (32, 64), (16, 24, 32), ("infer", "train", "checkpointed")),
     "vae-encoder": Subject("sd-vae", (32, 64), (48, 64, 96), ("infer", "through", "checkpointed")),
+    "vae-decoder": Subject("sd-vae", (32, 64), (6, 8, 12), ("infer",), decode=True),
 }
 
 
-def small_model(subject: Subject, channels: int) -> nn.Module:
+def small_model(subject: Subject, channels: int) -> UNet2DConditionModel | AutoencoderKL:
     """A model with the full-size one's blocks, its first ``channels`` wide and the others in proportion."""
     config = read_config(subject.config).values
     widths = config["block_out_channels"]
@@ -92,7 +97,9 @@ def small_model(subject: Subject, channels: int) -> nn.Module:
     return UNet2DConditionModel.from_config(config)
 
 
-def peak_bytes(model: nn.Module, how: Pass, batch: int, size: int) -> int:
+def peak_bytes(
+    model: UNet2DConditionModel | AutoencoderKL, how: Pass, batch: int, size: int, decode: bool = False
+) -> int:
     """The peak of one pass in float32 over a batch of pictures or latents, ``size`` pixels a side."""
     for parameter in model.parameters():
         parameter.requires_grad_(how == "train" or (how == "checkpointed" and not isinstance(model, AutoencoderKL)))
@@ -104,10 +111,14 @@ def peak_bytes(model: nn.Module, how: Pass, batch: int, size: int) -> int:
     else:
         model.disable_gradient_checkpointing()
     generator = torch.Generator().manual_seed(0)
-    channels = model.config.in_channels
-    inputs = torch.randn(batch, channels, size, size, generator=generator, requires_grad=how in ("through", "checkpointed"))
+    channels = model.config.latent_channels if decode else model.config.in_channels
+    inputs = torch.randn(
+        batch, channels, size, size, generator=generator, requires_grad=how in ("through", "checkpointed")
+    )
     with PeakMemory(model) as memory, torch.set_grad_enabled(how != "infer"):
-        if isinstance(model, AutoencoderKL):
+        if decode:
+            output = model.decode(inputs).sample
+        elif isinstance(model, AutoencoderKL):
             output = model.encode(inputs).latent_dist.mean
         else:
             width = model.config.encoder_hid_dim or model.config.cross_attention_dim
@@ -142,16 +153,20 @@ def measure(subject: Subject, how: Pass) -> list[float]:
     points = []
     for channels in subject.channels:
         model = small_model(subject, channels)
-        points += [(channels, size, peak_bytes(model, how, 1, size)) for size in subject.sizes]
+        points += [(channels, size, peak_bytes(model, how, 1, size, subject.decode)) for size in subject.sizes]
     return fit(points)
 
 
 def main() -> None:
     """Write the table to standard output."""
+    from dreamcraft3d.plan.measure_scenes import SCENES, measure_scene
+
     for name, subject in SUBJECTS.items():
         sys.stdout.write(f"\n[{name}]\n")
         for how in subject.passes:
             sys.stdout.write(f"{how} = {[round(value, 3) for value in measure(subject, how)]}\n")
+    for name, scene in SCENES.items():
+        sys.stdout.write(f"\n[{name}]\ntrain = {[round(value, 3) for value in measure_scene(scene)]}\n")
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def parameters(name: str) -> int:
 
 def encoder_parameters(name: str) -> int:
     """Of an autoencoder: how many are needed to encode."""
-    model = build(name)
+    model: Any = build(name)
     return sum(p.numel() for part in (model.encoder, model.quant_conv) for p in part.parameters())
 
 
