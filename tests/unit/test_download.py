@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from filelock import FileLock
 from hub_server import COMMIT, Hub, Repository
 
 from dreamcraft3d.errors import UserError
@@ -148,6 +149,23 @@ def test_a_non_commercial_licence_must_be_accepted_first(hub: Hub, models: Model
 def test_no_network_is_a_sentence(models: Models, place: Path) -> None:
     assert_sentence(models("download", "blip", HF_ENDPOINT="http://127.0.0.1:9"), "connection", str(place / "blip"))
     assert_sentence(models("download", "blip", HF_HUB_OFFLINE="1"), "HF_HUB_OFFLINE", str(place / "blip"))
+
+
+def test_what_a_killed_download_left_is_cleared_away(hub: Hub, models: Models, place: Path) -> None:
+    rest = place / "blip/.cache/huggingface/download/part.incomplete"
+    rest.parent.mkdir(parents=True)
+    rest.write_bytes(b"half a file")
+    hub.repositories[BLIP] = Repository(FILES, LARGE)
+    assert models("download", "blip").code == 0
+    assert not rest.exists()
+
+
+def test_a_model_is_downloaded_by_one_process_at_a_time(hub: Hub, models: Models, place: Path) -> None:
+    hub.repositories[BLIP] = Repository(FILES, LARGE)
+    (place / "blip").mkdir(parents=True)
+    with FileLock(place / "blip/.lock"):
+        assert_sentence(models("download", "blip"), "Another process is downloading blip")
+    assert hub.asked == []
 
 
 def test_a_full_disk_is_a_sentence_before_the_download(hub: Hub, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

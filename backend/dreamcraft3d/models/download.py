@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -49,8 +50,22 @@ def download(model: Model, told: Told, said: Callable[[str], None], repository: 
             "The network is switched off by HF_HUB_OFFLINE.",
             f"Unset it, or copy the files by hand to {model_folder(model.name)}.",
         )
+    folder = model_folder(model.name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock", blocking=False):
+            for rest in (folder / ".cache").rglob("*.incomplete"):  # of a download that was killed
+                rest.unlink()
+            return _try_each([repository] if repository else list(model.repositories), model, told, said)
+    except Timeout:
+        raise UserError(f"Another process is downloading {model.name}.", "Wait until it is done.") from None
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror}.", "Set DREAMCRAFT3D_MODELS.") from None
+
+
+def _try_each(repositories: list[str], model: Model, told: Told, said: Callable[[str], None]) -> Lock:
     reasons: list[str] = []
-    for candidate in [repository] if repository else model.repositories:
+    for candidate in repositories:
         if reasons:
             said(f"{reasons[-1]} Trying {candidate}.")
         try:
@@ -89,7 +104,6 @@ def _download_from(model: Model, repository: str, told: Told) -> Lock:
     if not files:
         raise _Incomplete("none of the files needed is there.")
     folder = model_folder(model.name)
-    folder.mkdir(parents=True, exist_ok=True)
     _remove_bad(model, files)
     total = sum(file.size or 0 for file in files.values())
     more = total - sum(_size(folder / name) for name in files)
