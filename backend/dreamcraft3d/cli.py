@@ -1,5 +1,5 @@
-"""The command line: ``dreamcraft3d generate``, ``texture``, ``sculpt``, ``resume``, ``serve``, ``presets``
-and ``doctor``."""
+"""The command line: ``dreamcraft3d generate``, ``texture``, ``sculpt``, ``resume``, ``serve``, ``presets``, ``doctor``,
+``models`` and ``plan``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dreamcraft3d import __version__
 from dreamcraft3d.errors import UserError
+from dreamcraft3d.models.commands import app as models_app
+from dreamcraft3d.plan.commands import plan
 
 if TYPE_CHECKING:
     from dreamcraft3d.pipeline.config import StageName
@@ -27,6 +29,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="A picture or a prompt becomes a textured 3D object.",
 )
+app.add_typer(models_app, name="models")
+app.command()(plan)
 console = Console(stderr=True)
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="The GLB to write; the run's folder lies beside it.")]
@@ -249,7 +253,8 @@ def doctor() -> None:
 def main() -> None:
     """Run the command line; a user's mistake is a sentence on standard error and exit status 2."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait by spinning starve other programs
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    networked = sys.argv[1:3] == ["models", "download"]  # nothing else ever asks the hub
+    os.environ.setdefault("HF_HUB_OFFLINE", "0" if networked else "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         app(standalone_mode=True)

@@ -21,6 +21,18 @@ class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class PriorSettings(_Settings):
+    """Which models guide a run: the embedded ones, or models of the catalogue by name.
+
+    For the 2D term, the 3D term and the texture. ``dreamcraft3d plan`` reckons with them; runs are still guided by the
+    embedded ones, whatever stands here.
+    """
+
+    flat: str = "embedded"
+    view: str = "embedded"
+    texture: str = "embedded"
+
+
 class ReferenceSettings(_Settings):
     """From words to a picture: how many are drawn (the most typical is kept), and how.
 
@@ -146,6 +158,7 @@ class Preset(_Settings):
     name: str
     about: str
     half_extent: float
+    priors: PriorSettings = PriorSettings()
     reference: ReferenceSettings
     coarse: CoarseSettings
     geometry: GeometrySettings

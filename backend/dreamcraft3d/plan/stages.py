@@ -1,0 +1,196 @@
+"""What each stage holds on the card, moment by moment, under the means that were taken.
+
+A stage is a list of moments that follow one another; what it needs is what its largest moment needs. Trained weights
+are kept in float32 with their gradient and AdamW's two averages, 16 bytes each: in less, updates round away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from dreamcraft3d.kernels.hashgrid import HashGridSpec
+from dreamcraft3d.pipeline.config import Preset, StageName
+from dreamcraft3d.plan.activations import mesh_bytes, pass_bytes, tetrahedra_bytes, volume_bytes
+from dreamcraft3d.plan.models import MARIGOLD, VAE, VAE_CHANNELS, Anatomy, anatomy
+from dreamcraft3d.plan.weights import lora_parameters, parameters
+
+TRAINED = 16
+"""Bytes of a trained weight: itself, its gradient, AdamW's two averages."""
+
+DREAMBOOTH_RANK = 64
+FACES = 28
+"""Faces of a surface for each square of the grid's cells along a side: of a sphere that fills the grid, counted."""
+
+
+@dataclass(frozen=True)
+class Means:
+    """How a stage is made to fit; all off: everything on the card, in float32, all views at once."""
+
+    half: bool = False
+    words_elsewhere: bool = False
+    one_view: bool = False
+    checkpointing: bool = False
+    offload: bool = False
+    lora: bool = False
+
+
+SENTENCES = {
+    "half": "frozen models in bfloat16",
+    "words_elsewhere": "the text encoder on the processor, once",
+    "one_view": "views one after another, gradients added up",
+    "checkpointing": "gradient checkpointing",
+    "offload": "models on the card only while they are asked",
+    "lora": "DreamBooth as a LoRA, not all weights",
+}
+"""The means in words, the cheapest first. Loading the text encoder alone, before all else, is always done."""
+
+
+@dataclass
+class Moment:
+    """One point of a stage: what is on the card then, in bytes."""
+
+    name: str
+    items: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        return sum(self.items.values())
+
+
+def moments(stage: StageName, preset: Preset, means: Means) -> list[Moment]:
+    """What a stage holds at each of its moments."""
+    return _STAGES[stage](preset, means)
+
+
+def applicable(stage: StageName) -> tuple[str, ...]:
+    """The means that change anything in a stage, the cheapest first."""
+    unused = {
+        "reference": ("one_view", "checkpointing", "offload", "lora"),
+        "coarse": ("lora",),
+        "geometry": ("lora", "words_elsewhere"),
+        "texture": (),
+    }
+    return tuple(name for name in SENTENCES if name not in unused[stage])
+
+
+def _width(means: Means) -> int:
+    return 2 if means.half else 4
+
+
+def _words(model: Anatomy, means: Means) -> list[Moment]:
+    """The text encoder alone: its embeddings are kept, it goes before anything else comes."""
+    if means.words_elsewhere or not model.words:
+        return []
+    return [Moment("words", {"text encoder": _width(means) * parameters(model.words)})]
+
+
+def _reference(preset: Preset, means: Means) -> list[Moment]:
+    width, drawing = _width(means), anatomy(preset.priors.texture)
+    found = _words(drawing, means)
+    for name, model in (("drawing", drawing), ("depth, then normals", MARIGOLD)):
+        decode = pass_bytes("vae-decoder", "infer", VAE_CHANNELS, model.size // 8, 1, means.half)
+        activations = max(model.unet_pass("infer", 2, means.half), decode, model.encoder_pass("infer", 1, means.half))
+        weights = {"UNet": model.unet_bytes(width), "autoencoder": width * parameters(VAE)}
+        found.append(Moment(name, weights | {"activations": activations}))
+    return found
+
+
+def _coarse(preset: Preset, means: Means) -> list[Moment]:
+    settings = preset.coarse
+    views = 1 if means.one_view else settings.distillation.views + 1
+    state = {"field, gradient, optimiser": TRAINED * _field_parameters(preset)}
+    render = {"renders": volume_bytes(settings.picture, settings.samples, views)}
+    flat = anatomy(preset.priors.flat)
+    return [*_words(flat, means), *_hybrid(preset, means, settings.distillation.views, state | render)]
+
+
+def _geometry(preset: Preset, means: Means) -> list[Moment]:
+    settings = preset.geometry
+    views = 1 if means.one_view else settings.distillation.views + 1
+    cells, faces = settings.resolution, FACES * settings.resolution**2
+    trained = 4 * 2 * cells**3 + 3 * settings.colour_resolution**3
+    held = (12 * 4 + 14 * 2) * 8 * cells**3 + 2 * 12 * cells**3  # tetrahedra, edges and vertices of a cube
+    state = {"tetrahedra": held, "shape and colours, gradient, optimiser": TRAINED * trained}
+    render = {"renders": tetrahedra_bytes(cells) + mesh_bytes(settings.picture, faces, views)}
+    return _hybrid(preset, means, settings.distillation.views, state | render)
+
+
+def _hybrid(preset: Preset, means: Means, views: int, held: dict[str, int]) -> list[Moment]:
+    """The two priors asked in turn while the stage's renders wait for their gradient."""
+    width, asked = _width(means), 1 if means.one_view else views
+    found = []
+    priors = {"2D prior": anatomy(preset.priors.flat), "3D prior": anatomy(preset.priors.view)}
+    seen = priors["3D prior"]
+    if seen.eyes:
+        found.append(Moment("the reference is looked at", {"image encoder": width * parameters(seen.eyes)}))
+    for name, model in priors.items():
+        here = {name: model} if means.offload else priors
+        weights = {n: m.unet_bytes(width) + m.encoder_bytes(width) for n, m in here.items()}
+        through = model.encoder_pass("checkpointed" if means.checkpointing else "through", asked, means.half)
+        activations = through + model.unet_pass("infer", 2 * asked, means.half)  # with and without the condition
+        found.append(Moment(f"{name} is asked", held | weights | {"activations": activations}))
+    return found
+
+
+def _texture(preset: Preset, means: Means) -> list[Moment]:
+    settings, model, width = preset.texture, anatomy(preset.priors.texture), _width(means)
+    views, half = (1 if means.one_view else settings.views), means.half
+    batch = 1 if means.one_view else settings.dreambooth_batch
+    restored = 1 if means.one_view else settings.restored_views
+    train = "checkpointed" if means.checkpointing else "train"
+    through = "checkpointed" if means.checkpointing else "through"
+    scaled = views if settings.guidance_scale == 1 else 2 * views
+
+    colours = {"colours, gradient, optimiser": TRAINED * 3 * settings.colour_resolution**3}
+    frozen = {"frozen UNet, encoder": model.unet_bytes(width) + model.encoder_bytes(width)}
+    lora = {"LoRA, gradient, optimiser": TRAINED * lora_parameters(model.unet, settings.lora_rank)}
+    if means.lora:
+        dreambooth = {"DreamBooth LoRA, gradient, optimiser": TRAINED * lora_parameters(model.unet, DREAMBOOTH_RANK)}
+        lora_base, encoder = {}, {}
+    else:
+        dreambooth = {"DreamBooth, gradient, optimiser": TRAINED * parameters(model.unet)}
+        lora_base = {"UNet under the LoRA": model.unet_bytes(width)}
+        encoder = {"encoder": model.encoder_bytes(width)}
+    everything = frozen | dreambooth | lora_base | lora
+    render = {"renders": mesh_bytes(settings.picture, preset.geometry.faces, views + 1)}
+
+    def moment(name: str, asked: dict[str, int], activations: int, more: dict[str, int] | None = None) -> Moment:
+        return Moment(
+            name, colours | (asked if means.offload else everything) | (more or {}) | {"activations": activations}
+        )
+
+    base = frozen if means.lora else {}
+    asleep = {"DreamBooth": model.unet_bytes(4)} if not means.lora else dreambooth  # asked only: no optimiser
+    return [
+        *_words(model, means),
+        moment(
+            "renders are restored",
+            frozen,
+            max(model.unet_pass("infer", 2 * restored, half), model.encoder_pass("infer", restored, half)),
+        ),
+        moment("DreamBooth learns", base | dreambooth, model.unet_pass(train, batch, half)),
+        moment(
+            "DreamBooth and LoRA are asked",
+            base | encoder | asleep | lora_base | lora,
+            model.encoder_pass(through, views, half) + model.unet_pass("infer", scaled, half),
+            render,
+        ),
+        moment("LoRA learns", base | lora_base | lora, model.unet_pass(train, views, half)),
+    ]
+
+
+def _field_parameters(preset: Preset) -> int:
+    """Numbers of the coarse stage's field; the networks beside a hash grid are small change."""
+    if preset.coarse.encoding == "dense":
+        return 4 * preset.coarse.resolution**3
+    spec = HashGridSpec()
+    return spec.rows * spec.features
+
+
+_STAGES: dict[StageName, Callable[[Preset, Means], list[Moment]]] = {
+    "reference": _reference,
+    "coarse": _coarse,
+    "geometry": _geometry,
+    "texture": _texture,
+}
