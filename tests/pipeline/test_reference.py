@@ -10,9 +10,11 @@ from torch import Tensor
 
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.picture.framing import FramedPicture
-from dreamcraft3d.pipeline import reference
 from dreamcraft3d.pipeline.config import load_preset
+from dreamcraft3d.pipeline.reference import picture_from_words
+from dreamcraft3d.priors import embedded_drawing
 from dreamcraft3d.priors.embedded import EmbeddedPrior
+from dreamcraft3d.priors.embedded_priors import EmbeddedPriors
 
 SIZE = 128
 RED = torch.tensor([0.75, 0.15, 0.12])
@@ -42,9 +44,9 @@ def chosen(prior: EmbeddedPrior, monkeypatch: pytest.MonkeyPatch) -> Choose:
     """The reference made of a prompt for which these pictures are drawn."""
 
     def choose(prompt: str, *drawings: Tensor) -> FramedPicture:
-        monkeypatch.setattr(reference, "draw_pictures", lambda *_: torch.stack(drawings))
+        monkeypatch.setattr(embedded_drawing, "draw_pictures", lambda *_: torch.stack(drawings))
         settings = load_preset("embedded").reference
-        return reference.picture_from_words(prior, prompt, settings, SIZE, torch.Generator())
+        return picture_from_words(EmbeddedPriors(prior), prompt, settings, torch.Generator())
 
     return choose
 

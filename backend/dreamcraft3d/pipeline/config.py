@@ -6,13 +6,14 @@ import tomllib
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from dreamcraft3d.errors import UserError
 
 StageName = Literal["reference", "coarse", "geometry", "texture"]
+EMBEDDED = "embedded"
 STAGES: tuple[StageName, ...] = ("reference", "coarse", "geometry", "texture")
 Range = tuple[float, float]
 
@@ -24,13 +25,26 @@ class _Settings(BaseModel):
 class PriorSettings(_Settings):
     """Which models guide a run: the embedded ones, or models of the catalogue by name.
 
-    For the 2D term, the 3D term and the texture. ``dreamcraft3d plan`` reckons with them; runs are still guided by the
-    embedded ones, whatever stands here.
+    ``flat`` is the 2D prior of the shape, ``view`` the 3D one, ``texture`` the painter; ``picture`` draws the reference
+    where there are only words.
     """
 
-    flat: str = "embedded"
-    view: str = "embedded"
-    texture: str = "embedded"
+    flat: str = EMBEDDED
+    view: str = EMBEDDED
+    texture: str = EMBEDDED
+    picture: str = EMBEDDED
+
+    @property
+    def full(self) -> bool:
+        """Whether they are models of the catalogue."""
+        return self.flat != EMBEDDED
+
+    @model_validator(mode="after")
+    def _all_or_none(self) -> Self:
+        chosen = [name == EMBEDDED for name in (self.flat, self.view, self.texture, self.picture)]
+        if any(chosen) != all(chosen):
+            raise ValueError("either all priors are embedded ones, or none")
+        return self
 
 
 class ReferenceSettings(_Settings):
@@ -121,15 +135,17 @@ class GeometrySettings(_Settings):
 class TextureSettings(_Settings):
     """Bootstrapped score distillation: rounds of restoring, DreamBooth and distilling against a LoRA.
 
-    ``restore_levels`` are the noise levels t' of the rounds, one each.
+    ``restore_levels`` are the noise levels t' of the rounds, one each. A ``dreambooth_rank`` of 0 trains all its weights.
     """
 
     colour_resolution: int
     picture: int
     restore_levels: tuple[float, ...]
     restore_with: Literal["words", "reference"]
+    restore_scale: float
     restored_views: int
     restore_steps: int
+    dreambooth_rank: int
     dreambooth_steps: int
     dreambooth_batch: int
     dreambooth_rate: float
@@ -164,6 +180,14 @@ class Preset(_Settings):
     geometry: GeometrySettings
     texture: TextureSettings
     export: ExportSettings
+
+    @model_validator(mode="after")
+    def _only_embedded_priors_can(self) -> Self:
+        if self.priors.full and self.coarse.sampled_views:
+            raise ValueError("only the embedded priors can draw sampled_views before the coarse stage")
+        if self.priors.full and self.texture.restore_with == "reference":
+            raise ValueError("only the embedded priors can restore renders with the reference")
+        return self
 
 
 def preset_names(own: Path | None = None) -> list[str]:

@@ -25,11 +25,10 @@ from dreamcraft3d.pipeline.reference import (
     reference_from_mesh,
 )
 from dreamcraft3d.pipeline.run_folder import Request, RunFolder
+from dreamcraft3d.pipeline.run_priors import run_priors
 from dreamcraft3d.pipeline.stage import Context, Stage
 from dreamcraft3d.pipeline.texture import TextureStage
-from dreamcraft3d.priors.embedded import EmbeddedPrior
-from dreamcraft3d.priors.embedded_priors import EmbeddedPriors
-from dreamcraft3d.priors.words import check_words
+from dreamcraft3d.priors.base import Priors
 from dreamcraft3d.render.camera import Cameras, half_height
 from dreamcraft3d.shape.mesh import Mesh
 from dreamcraft3d.shape.meshio import Placement, load_mesh, normalise
@@ -104,15 +103,15 @@ class Driver:
             UserError: something given is unusable; the sentence says what.
             Stopped: the observer wanted it.
         """
-        prior = EmbeddedPrior.load(device=self.device).requires_grad_(False)
+        priors = run_priors(self.request.preset.priors, self.device)
         mesh, placement = self._given_mesh()
-        reference = self._reference(prior, mesh)
+        reference = self._reference(priors, mesh)
         self.observer.pictured(reference.rgb[0])
         if self.request.until == "reference":
             return None
         if self.observer.wants_stop():
             raise Stopped
-        context = Context(self.request.preset, EmbeddedPriors(prior), reference, self.device, self.request.seed)
+        context = Context(self.request.preset, priors, reference, self.device, self.request.seed)
         for name in STAGES[STAGES.index(self.request.first) : STAGES.index(self.request.until) + 1]:
             if not self.folder.result(name).is_file():
                 self._run_stage(self._make_stage(name, context, mesh), placement)
@@ -125,29 +124,28 @@ class Driver:
         colours = None if mesh.colours is None else mesh.colours.to(self.device)
         return Mesh(mesh.vertices.to(self.device), mesh.faces.to(self.device), colours), placement
 
-    def _reference(self, prior: EmbeddedPrior, mesh: Mesh | None) -> Reference:
+    def _reference(self, priors: Priors, mesh: Mesh | None) -> Reference:
         path, progress = self.folder.result("reference"), self.folder.read_json("reference.json")
         if path.is_file() and progress:
             return Reference.load(path, str(progress["prompt"]), self.device)
         self.observer.began("reference", 1, 0)
         started = time.monotonic()
         generator = torch.Generator().manual_seed(self.request.seed)
-        settings, size = self.request.preset.reference, prior.latents.size
+        settings = self.request.preset.reference
         prompt = self.request.prompt
         if prompt:
-            checked = check_words(prompt, prior.tokenizer.get_vocab())
-            prompt = checked.text
+            prompt = priors.check_prompt(prompt)
             self.observer.said(f'Words used: "{prompt}".')
         if self.request.image is not None:
-            picture = picture_from_file(self.folder.path / self.request.image, size)
+            picture = picture_from_file(self.folder.path / self.request.image, priors.picture_size)
             if not prompt:
                 prompt = describe(picture)
                 self.observer.said(f'No prompt was given; the picture reads as "{prompt}".')
             reference = make_reference(prompt, picture, self.device)
         elif mesh is not None:
-            reference = reference_from_mesh(prior, prompt, mesh, settings, generator)
+            reference = reference_from_mesh(priors, prompt, mesh, settings, generator)
         else:
-            picture = picture_from_words(prior, prompt, settings, size, generator)
+            picture = picture_from_words(priors, prompt, settings, generator)
             reference = make_reference(prompt, picture, self.device)
         self.folder.save_views("reference", reference_pictures(reference))
         reference.save(path)

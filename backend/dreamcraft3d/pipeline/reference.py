@@ -19,8 +19,7 @@ from dreamcraft3d.picture.load import load_picture
 from dreamcraft3d.picture.matting import cut_out
 from dreamcraft3d.picture.surface import SurfaceEstimator
 from dreamcraft3d.pipeline.config import ReferenceSettings
-from dreamcraft3d.priors.embedded import EmbeddedPrior, FrontGuidance
-from dreamcraft3d.priors.sampling import noised, restore
+from dreamcraft3d.priors.base import Drawing, Priors
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.render.mesh import render_mesh
 from dreamcraft3d.shape.mesh import Mesh
@@ -70,17 +69,6 @@ def _resized(picture: Tensor, size: int) -> Tensor:
     ).permute(0, 2, 3, 1)
 
 
-def draw_pictures(
-    prior: EmbeddedPrior, prompt: str, settings: ReferenceSettings, count: int, generator: torch.Generator
-) -> Tensor:
-    """``count`` pictures (count, 128, 128, 3) of a prompt, seen exactly from the front: a noisy sketch, restored."""
-    guidance = FrontGuidance(prior, prompt, settings.guidance_scale)
-    cameras = Cameras.at([0.0] * count)
-    noisy = noised(guidance, guidance.sketched(cameras), settings.start, generator)
-    latents = restore(guidance, noisy, cameras, start=settings.start, steps=settings.steps)
-    return prior.latents.decode(latents).clamp(0, 1)
-
-
 def picture_from_file(path: Path, size: int) -> FramedPicture:
     """A picture file, cut out and framed.
 
@@ -91,27 +79,19 @@ def picture_from_file(path: Path, size: int) -> FramedPicture:
 
 
 def picture_from_words(
-    prior: EmbeddedPrior, prompt: str, settings: ReferenceSettings, size: int, generator: torch.Generator
+    priors: Priors, prompt: str, settings: ReferenceSettings, generator: torch.Generator
 ) -> FramedPicture:
-    """The best of several pictures drawn for a prompt: the one nearest to what the prior expects, freed from grain.
+    """The best of several pictures drawn for a prompt, freed from grain.
 
     Raises:
         UserError: no picture shows an object that can be cut out.
     """
-    pictures = draw_pictures(prior, prompt, settings, settings.candidates, generator)
-    for index in _unlikeness(prior, prompt, pictures).argsort().tolist():
-        flat = without_grain(pictures[index].cpu())
+    wish = Drawing(settings.candidates, settings.guidance_scale, settings.start, settings.steps)
+    for picture in priors.draw(prompt, wish, generator):
+        flat = without_grain(picture.cpu())
         with suppress(UserError):  # it shows nothing
-            return frame(cut_out(torch.cat([flat, torch.ones_like(flat[..., :1])], dim=-1)), size)
+            return frame(cut_out(torch.cat([flat, torch.ones_like(flat[..., :1])], dim=-1)), priors.picture_size)
     raise UserError(f'No drawing of "{prompt}" shows an object.', "Try another seed, or fewer and simpler words.")
-
-
-@torch.no_grad()
-def _unlikeness(prior: EmbeddedPrior, prompt: str, pictures: Tensor) -> Tensor:
-    """(B,) mean squared difference of pictures' thumbnails from the sketch of a prompt's front."""
-    expected = FrontGuidance(prior, prompt, 1.0).sketched(Cameras.at(0.0))
-    apart = prior.latents.thumbnail(prior.latents.encode(pictures) - expected)
-    return apart.square().mean(dim=(1, 2, 3))
 
 
 def describe(picture: FramedPicture) -> str:
@@ -128,7 +108,7 @@ def make_reference(prompt: str, picture: FramedPicture, device: torch.device | s
 
 
 def reference_from_mesh(
-    prior: EmbeddedPrior, prompt: str, mesh: Mesh, settings: ReferenceSettings, generator: torch.Generator
+    priors: Priors, prompt: str, mesh: Mesh, settings: ReferenceSettings, generator: torch.Generator
 ) -> Reference:
     """A picture of a given mesh as the words would have it: its front, noised nearly to nothing and drawn anew.
 
@@ -137,11 +117,9 @@ def reference_from_mesh(
     Args:
         mesh: at the size :func:`fit_mesh` gives it.
     """
-    front = Cameras.at(0.0).to(mesh.vertices.device)
-    views = render_mesh(mesh, front, prior.latents.size)
-    guidance = FrontGuidance(prior, prompt, settings.guidance_scale)
-    noisy = noised(guidance, prior.latents.encode(views.rgb), REDRAWN, generator)
-    drawn = prior.latents.decode(restore(guidance, noisy, front, start=REDRAWN, steps=settings.steps)).clamp(0, 1)
+    views = render_mesh(mesh, Cameras.at(0.0).to(mesh.vertices.device), priors.picture_size)
+    wish = Drawing(1, settings.guidance_scale, REDRAWN, settings.steps)
+    drawn = priors.redraw(views.rgb, prompt, wish, generator)
     depth = views.depth
     inside = views.mask > 0.5
     near, far = depth[inside].min(), depth[inside].max()

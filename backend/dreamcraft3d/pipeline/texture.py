@@ -53,7 +53,8 @@ class TextureStage:
         self.colour = DenseColour(self.settings.colour_resolution, half_extent).to(context.device).imitate(albedo)
         self.optimizer = torch.optim.Adam(self.colour.parameters(), lr=self.settings.colour_rate, betas=(0.9, 0.99))
         prompt = context.reference.prompt
-        self.dreambooth = context.priors.dreambooth(identified(prompt), self.settings.guidance_scale)
+        rank = self.settings.dreambooth_rank or None
+        self.dreambooth = context.priors.dreambooth(identified(prompt), self.settings.guidance_scale, rank)
         self.lora = context.priors.lora(prompt, self.settings.lora_rank)
         rates = self.settings.dreambooth_rate, self.settings.lora_rate
         self.dreambooth_optimizer = torch.optim.AdamW(self.dreambooth.parameters, lr=rates[0])
@@ -80,10 +81,10 @@ class TextureStage:
         return torch.cat([frozen.encode(self.context.reference.rgb), restored])
 
     def _restorer(self) -> Guidance:
-        context, scale = self.context, self.context.preset.geometry.distillation
+        priors, reference, scale = self.context.priors, self.context.reference, self.settings.restore_scale
         if self.settings.restore_with == "words":
-            return context.priors.painter(context.reference.prompt, scale.flat_scale)
-        return context.priors.view(context.reference.rgb, scale.view_scale)
+            return priors.painter(reference.prompt, scale)
+        return priors.view(reference.rgb, scale)
 
     def _train_dreambooth(self) -> dict[str, float]:
         assert self.restored is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -49,8 +50,48 @@ class Adapted(Guidance, Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """How a picture is drawn.
+
+    Attributes:
+        count: how many, of which the best is wanted.
+        scale: of the guidance.
+        start: the noise level in (0, 1] from which on the diffusion model draws, where there is something before it.
+        steps: of the whole schedule.
+    """
+
+    count: int
+    scale: float
+    start: float
+    steps: int
+
+
 class Priors(Protocol):
-    """The models of a run, by what its stages ask of them. Prompts come without view words."""
+    """The models of a run, by what its stages ask of them. Prompts come without view words.
+
+    Attributes:
+        picture_size: the side of the reference pictures that suit them, in pixels.
+    """
+
+    @property
+    def picture_size(self) -> int: ...
+
+    def check_prompt(self, prompt: str) -> str:
+        """The prompt as the models will read it.
+
+        Raises:
+            UserError: they do not know its words.
+        """
+        ...
+
+    def draw(self, prompt: str, wish: Drawing, generator: torch.Generator) -> Tensor:
+        """Pictures (N, S, S, 3) in [0, 1] of an object's front, the most fitting first."""
+        ...
+
+    def redraw(self, picture: Tensor, prompt: str, wish: Drawing, generator: torch.Generator) -> Tensor:
+        """A picture (1, S, S, 3) of an object's front as the words would have it, after noise to ``wish.start``."""
+        ...
 
     def words(self, prompt: str, scale: float) -> Guidance:
         """The 2D prior of the shape stages, at a guidance scale."""
@@ -68,8 +109,8 @@ class Priors(Protocol):
         """The frozen 2D prior of the texture stage; works in the same space as the two that follow."""
         ...
 
-    def dreambooth(self, prompt: str, scale: float) -> Adapted:
-        """A copy of the painter that is to learn the object."""
+    def dreambooth(self, prompt: str, scale: float, rank: int | None) -> Adapted:
+        """A copy of the painter that is to learn the object, by all its weights or by low-rank additions."""
         ...
 
     def lora(self, prompt: str, rank: int) -> Adapted:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from dreamcraft3d.priors import embedded_drawing
 from dreamcraft3d.priors.adapted import AdaptedGuidance
+from dreamcraft3d.priors.base import Drawing
 from dreamcraft3d.priors.embedded import EmbeddedPrior, ReferenceGuidance, WordsGuidance
-from dreamcraft3d.priors.words import NORMAL_MAP, without_colours
+from dreamcraft3d.priors.words import NORMAL_MAP, check_words, without_colours
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,19 @@ class EmbeddedPriors:
     """One UNet for every use; see ``priors/base.py: Priors``."""
 
     prior: EmbeddedPrior
+
+    @property
+    def picture_size(self) -> int:
+        return self.prior.latents.size
+
+    def check_prompt(self, prompt: str) -> str:
+        return check_words(prompt, self.prior.tokenizer.get_vocab()).text
+
+    def draw(self, prompt: str, wish: Drawing, generator: torch.Generator) -> Tensor:
+        return embedded_drawing.best_first(self.prior, prompt, wish, generator)
+
+    def redraw(self, picture: Tensor, prompt: str, wish: Drawing, generator: torch.Generator) -> Tensor:
+        return embedded_drawing.redraw(self.prior, picture, prompt, wish, generator)
 
     def words(self, prompt: str, scale: float) -> WordsGuidance:
         return WordsGuidance(self.prior, prompt, scale)
@@ -30,8 +46,8 @@ class EmbeddedPriors:
     def painter(self, prompt: str, scale: float) -> WordsGuidance:
         return WordsGuidance(self.prior, prompt, scale)
 
-    def dreambooth(self, prompt: str, scale: float) -> AdaptedGuidance:
-        return AdaptedGuidance(self.prior, prompt, scale)
+    def dreambooth(self, prompt: str, scale: float, rank: int | None) -> AdaptedGuidance:
+        return AdaptedGuidance(self.prior, prompt, scale, rank)
 
     def lora(self, prompt: str, rank: int) -> AdaptedGuidance:
         return AdaptedGuidance(self.prior, prompt, 1.0, rank)

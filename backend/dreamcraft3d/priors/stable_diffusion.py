@@ -78,7 +78,7 @@ class StableDiffusion:
         self.size: int = self.unet.config.sample_size * 2 ** (len(self.vae.config.block_out_channels) - 1)
 
     @staticmethod
-    def load(folder: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> StableDiffusion:
+    def load(folder: Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> StableDiffusion:
         """Read a folder in the diffusers layout.
 
         Raises:

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from dreamcraft3d.export.sheet import contact_sheet
 from dreamcraft3d.pipeline.config import load_preset
-from dreamcraft3d.pipeline.reference import draw_pictures
+from dreamcraft3d.priors.base import Drawing
 from dreamcraft3d.priors.embedded import WEIGHTS, EmbeddedPrior, ReferenceGuidance
+from dreamcraft3d.priors.embedded_drawing import draw_pictures
 from dreamcraft3d.priors.sampling import restore
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.training.pictures import Pictures
@@ -39,7 +40,8 @@ def sample_rows(prior: EmbeddedPrior, val: Pictures, objects: int = 6, seed: int
     """Eight pictures of each of eight prompts; then each of some validation fronts, and what lies around it."""
     generator = torch.Generator().manual_seed(seed)
     settings = load_preset("embedded").reference
-    rows = [(prompt, draw_pictures(prior, prompt, settings, COLUMNS, generator)) for prompt in PROMPTS]
+    wish = Drawing(COLUMNS, settings.guidance_scale, settings.start, settings.steps)
+    rows = [(prompt, draw_pictures(prior, prompt, wish, generator)) for prompt in PROMPTS]
     around = Cameras.at([45.0 * i for i in range(1, COLUMNS)], [20.0] * (COLUMNS - 1))
     for index in torch.linspace(0, len(val.objects) - 1, objects).long().tolist():
         front = torch.tensor(val.rgb[index, :1]).float() / 255

@@ -1,0 +1,41 @@
+"""Pictures of an object's front, drawn by the embedded prior."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dreamcraft3d.priors.base import Drawing
+from dreamcraft3d.priors.embedded import EmbeddedPrior, FrontGuidance
+from dreamcraft3d.priors.sampling import noised, restore
+from dreamcraft3d.render.camera import Cameras
+
+
+def draw_pictures(prior: EmbeddedPrior, prompt: str, wish: Drawing, generator: torch.Generator) -> Tensor:
+    """``wish.count`` pictures (count, 128, 128, 3) of a prompt, seen exactly from the front: a noisy sketch, restored."""
+    guidance = FrontGuidance(prior, prompt, wish.scale)
+    cameras = Cameras.at([0.0] * wish.count)
+    noisy = noised(guidance, guidance.sketched(cameras), wish.start, generator)
+    latents = restore(guidance, noisy, cameras, start=wish.start, steps=wish.steps)
+    return prior.latents.decode(latents).clamp(0, 1)
+
+
+def best_first(prior: EmbeddedPrior, prompt: str, wish: Drawing, generator: torch.Generator) -> Tensor:
+    """The same, those nearest to what the prior expects of the prompt first."""
+    pictures = draw_pictures(prior, prompt, wish, generator)
+    return pictures[_unlikeness(prior, prompt, pictures).argsort()]
+
+
+def redraw(prior: EmbeddedPrior, picture: Tensor, prompt: str, wish: Drawing, generator: torch.Generator) -> Tensor:
+    """A picture (1, 128, 128, 3) noised to ``wish.start`` and restored as the words would have it."""
+    guidance = FrontGuidance(prior, prompt, wish.scale)
+    noisy = noised(guidance, prior.latents.encode(picture), wish.start, generator)
+    return prior.latents.decode(restore(guidance, noisy, Cameras.at(0.0), wish.start, wish.steps)).clamp(0, 1)
+
+
+@torch.no_grad()
+def _unlikeness(prior: EmbeddedPrior, prompt: str, pictures: Tensor) -> Tensor:
+    """(B,) mean squared difference of pictures' thumbnails from the sketch of a prompt's front."""
+    expected = FrontGuidance(prior, prompt, 1.0).sketched(Cameras.at(0.0))
+    apart = prior.latents.thumbnail(prior.latents.encode(pictures) - expected)
+    return apart.square().mean(dim=(1, 2, 3))

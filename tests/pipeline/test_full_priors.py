@@ -1,0 +1,152 @@
+"""Runs guided by full-size models: tiny ones of exactly their classes, from folders where downloads would have put them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from runs import Watcher, drive, prepare
+from tiny_models import save_deepfloyd, save_zero123
+from tiny_pictures import PICTURE_SIZE, save_stable_diffusion
+
+from dreamcraft3d.errors import UserError
+from dreamcraft3d.pipeline.config import Preset, load_preset
+from dreamcraft3d.pipeline.driver import Stopped
+from dreamcraft3d.pipeline.full_priors import FullPriors
+from dreamcraft3d.pipeline.run_priors import run_priors
+from dreamcraft3d.priors.base import Drawing
+from dreamcraft3d.priors.zero123 import Zero123Kind
+
+STEPS = 20
+HALF = 10
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="session")
+def saved_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    save_deepfloyd(folder / "deepfloyd-if-xl")
+    save_zero123(folder / "zero123-xl", None)
+    save_stable_diffusion(folder / "stable-diffusion-2-1-base")
+    return folder
+
+
+@pytest.fixture
+def models(saved_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where models lie; text embeddings are cached beside them."""
+    monkeypatch.setenv("DREAMCRAFT3D_MODELS", str(saved_models))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return saved_models
+
+
+@pytest.fixture(scope="session")
+def small_paper(tiny_preset: Preset) -> Preset:
+    """The paper's priors and losses at the smallest sizes, twenty steps a stage."""
+    tiny, values = tiny_preset.model_dump(), load_preset("paper").model_dump()
+    values["reference"] |= {"candidates": 1, "steps": 4}
+    values["coarse"] |= {"picture": 24, "samples": 24, "density_steps": HALF, "sdf_steps": HALF}
+    values["geometry"] |= {"resolution": 12, "colour_resolution": 16, "picture": 32, "steps": STEPS}
+    values["texture"] |= {"colour_resolution": 24, "picture": 32, "restored_views": 2, "restore_steps": 4}
+    values["texture"] |= {"restore_levels": [0.5, 0.3], "dreambooth_steps": 4, "distil_steps": 6}
+    for stage in ("coarse", "geometry"):
+        values[stage]["distillation"]["views"] = 1
+    values["texture"] |= {"views": 1, "dreambooth_batch": 1}
+    values["export"] = tiny["export"]
+    return Preset.model_validate(values)
+
+
+class Losses(Watcher):
+    """Keeps the losses of every step."""
+
+    def __init__(self, stop_after: tuple[str, int] | None = None) -> None:
+        super().__init__(stop_after)
+        self.losses: dict[tuple[str, int], dict[str, float]] = {}
+
+    def stepped(self, stage: str, done: int, losses: dict[str, float]) -> None:
+        super().stepped(stage, done, losses)
+        self.losses[stage, done] = losses
+
+
+def test_every_stage_runs_and_goes_on_as_if_it_had_not_been_stopped(
+    models: Path, small_paper: Preset, picture_file: Path, tmp_path: Path
+) -> None:
+    whole = Losses()
+    metrics = drive(prepare(tmp_path / "whole.glb", small_paper, image=picture_file), whole)
+    assert metrics is not None
+    stages = metrics["stages"]
+    assert [stages[name]["steps"] for name in ("coarse", "geometry", "texture")] == [STEPS] * 3
+
+    parts = prepare(tmp_path / "parts.glb", small_paper, image=picture_file)
+    for stage in ("coarse", "geometry", "texture"):
+        with pytest.raises(Stopped):
+            drive(parts, Losses((stage, HALF + 1)))
+        after = Losses((stage, HALF + 2))
+        with pytest.raises(Stopped):
+            drive(parts, after)
+        assert after.losses[stage, HALF + 2] == pytest.approx(whole.losses[stage, HALF + 2], rel=1e-4, abs=1e-4)
+
+
+def test_words_of_any_kind_are_drawn_by_the_text_to_image_model(models: Path, small_paper: Preset) -> None:
+    priors = run_priors(small_paper.priors, CPU)
+    prompt = priors.check_prompt("a zxqv of purple glorp")
+    drawn = priors.draw(prompt, Drawing(2, 7.5, 1.0, 3), torch.Generator().manual_seed(0))
+    assert drawn.shape == (2, PICTURE_SIZE, PICTURE_SIZE, 3)
+    assert not torch.equal(drawn[0], drawn[1])
+
+
+def test_a_picture_is_redrawn_from_its_noise_on(models: Path, small_paper: Preset) -> None:
+    priors = run_priors(small_paper.priors, CPU)
+    picture = torch.rand(1, 32, 32, 3, generator=torch.Generator().manual_seed(0))
+    near, far = (
+        priors.redraw(picture, "an egg", Drawing(1, 7.5, start, 10), torch.Generator().manual_seed(1))
+        for start in (0.1, 1.0)
+    )
+    assert near.shape == far.shape == picture.shape
+    assert (near - picture).abs().mean() < (far - picture).abs().mean()
+
+
+def test_shape_and_texture_models_are_not_held_together(models: Path, small_paper: Preset) -> None:
+    priors = run_priors(small_paper.priors, CPU)
+    assert isinstance(priors, FullPriors)
+    priors.words("a red egg", 20.0)
+    priors.view(torch.rand(1, 64, 64, 3), 5.0)
+    assert set(priors.held) == {"flat", "view"}
+    priors.painter("a red egg", 7.5)
+    assert set(priors.held) == {"texture"}
+
+
+def test_a_model_that_is_not_here_is_a_sentence(
+    small_paper: Preset, saved_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DREAMCRAFT3D_MODELS", str(shutil.copytree(saved_models, tmp_path / "models")))
+    shutil.rmtree(tmp_path / "models" / "zero123-xl")
+    with pytest.raises(UserError, match="zero123-xl is not on this machine"):
+        run_priors(small_paper.priors, CPU)
+
+
+def test_the_kind_of_a_3d_prior_follows_from_its_name(models: Path, small_paper: Preset) -> None:
+    priors = run_priors(small_paper.priors, CPU)
+    assert isinstance(priors, FullPriors)
+    assert priors.kind == Zero123Kind.XL
+    with pytest.raises(UserError, match="no Zero-1-to-3"):
+        run_priors(small_paper.priors.model_copy(update={"view": "deepfloyd-if-xl"}), CPU)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"coarse": {"sampled_views": 4}}, "sampled_views"),
+        ({"texture": {"restore_with": "reference"}}, "restore renders"),
+        ({"priors": {"view": "embedded"}}, "all priors"),
+    ],
+)
+def test_what_only_embedded_priors_can_is_refused(
+    small_paper: Preset, changed: dict[str, dict[str, object]], words: str
+) -> None:
+    values = small_paper.model_dump()
+    for section, change in changed.items():
+        values[section] |= change
+    with pytest.raises(ValueError, match=words):
+        Preset.model_validate(values)
