@@ -193,6 +193,16 @@ def test_two_loras_share_the_bases_weights_and_not_their_learning(
     assert (follower.predict_noise(noisy, TIMESTEPS, CAMERAS) - fresh).abs().max() > 1e-4
 
 
+def test_a_lora_is_itself_again_after_the_frozen_model_has_predicted(
+    model: StableDiffusion, noisy: Tensor, clean: Tensor
+) -> None:
+    lora = AdaptedStableDiffusion(model, PROMPT, 1.0, lora_rank=4)
+    train(lora, clean, 3)
+    learnt = lora.predict_noise(noisy, TIMESTEPS, CAMERAS)
+    StableDiffusionGuidance(model, PROMPT, 1.0).predict_noise(noisy, TIMESTEPS, CAMERAS)
+    assert torch.equal(lora.predict_noise(noisy, TIMESTEPS, CAMERAS), learnt)
+
+
 def test_a_full_copy_made_after_a_lora_is_one_of_the_bare_base(model: StableDiffusion, noisy: Tensor) -> None:
     expected = StableDiffusionGuidance(model, PROMPT, 1.0).predict_noise(noisy, TIMESTEPS, CAMERAS)
     train(AdaptedStableDiffusion(model, PROMPT, 1.0, lora_rank=4), noisy, 2)

@@ -1,4 +1,31 @@
-"""Score distillation against priors whose best noise prediction is known exactly (``tests/closed_form.py``)."""
+"""Score distillation against priors whose best noise prediction is known exactly (``tests/closed_form.py``).
+
+Every claim has been seen to fail. What was broken, and which claims (their names shortened) failed:
+
+- ``score.py``, alphabar for its root before x: noise is added, sds gradient, sds finds (both), sds collapse, vsd gradient,
+  hybrid settles, 3d sds.
+- ``score.py``, w = alphabar: sds gradient, vsd gradient, vsd pulls, sds collapse.
+- ``score.py``, the loss's sign: all of SDS, VSD, hybrid and 3D-SDS, but for those in which nothing moves.
+- ``score.py``, the sum over a batch for its mean: sds gradient, vsd gradient, hybrid gradient.
+- ``score.py``, NaN let through: no number.
+- ``sds.py``, added less predicted noise: sds gradient, sds finds, sds collapse, 3d sds.
+- ``sds.py``, no w: sds gradient.
+- ``sds.py``, no added noise taken off: sds gradient, sds collapse, hybrid settles.
+- ``sds.py``, cameras in reverse order: 3d sds.
+- ``sds.py``, the encoder passed by: passes through the encoder.
+- ``vsd.py``, the renders' less the prior's prediction: vsd gradient, vsd pulls, vsd particles.
+- ``vsd.py``, no w: vsd gradient, vsd pulls.
+- ``vsd.py``, the added noise for the renders' model: vsd gradient, vsd pulls, vsd stands still, vsd particles.
+- ``hybrid.py``, no mu, or less for plus: hybrid gradient, hybrid settles.
+- ``hybrid.py``, mu = 0 not seen: does not ask.
+- ``hybrid.py``, one noise for both priors: hybrid gradient, different noise.
+- ``timesteps.py``, start and end of the lower bound exchanged, or annealed past ``until``: timesteps move, annealing visits.
+- ``timesteps.py``, bounds cut instead of rounded, or the highest left out: annealing visits.
+- ``timesteps.py``, no clamp: past the schedule. No generator: follow their generator.
+- ``stage.py``, views opened past 1, or azimuths not narrowed: views open.
+- ``closed_form.py``, shares left out, the variance halved, or alphabar left out of it: exact prediction.
+- ``closed_form.py``, the variance for the deviation of renders: vsd particles. A LoRA that does not learn: learns.
+"""
 
 from __future__ import annotations
 
