@@ -56,7 +56,7 @@ def models(hub: Hub, place: Path, tmp_path: Path) -> Models:
         own = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home"), "COLUMNS": "200", **variables}
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
         command = [sys.executable, "-m", "dreamcraft3d.cli", "models", *arguments]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=120, env=inherited | own)
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=600, env=inherited | own)
         return Said(ended.returncode, ended.stdout, ended.stderr)
 
     return run

@@ -60,7 +60,7 @@ def download(model: Model, told: Told, said: Callable[[str], None], repository: 
     except Timeout:
         raise UserError(f"Another process is downloading {model.name}.", "Wait until it is done.") from None
     except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error.strerror}.", "Set DREAMCRAFT3D_MODELS.") from None
+        raise UserError(f"{folder} cannot be written: {error.strerror or error}.", "Set DREAMCRAFT3D_MODELS.") from None
 
 
 def _try_each(repositories: list[str], model: Model, told: Told, said: Callable[[str], None]) -> Lock:
