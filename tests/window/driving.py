@@ -16,7 +16,7 @@ from typing import Any
 
 import bpy
 
-WORK = Path("/work")
+WORK = Path(__file__).parent
 SCENE = WORK / "growing.blend"
 ADDON = "bl_ext.user_default.dreamcraft3d"
 PATIENCE_SECONDS = 240.0

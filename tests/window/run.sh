@@ -60,6 +60,9 @@ install_blender
 if [ -n "${ADDON_ZIP:-}" ]; then cp "$ADDON_ZIP" "$work/"; else "$python" "$checkout/build_addon.py" --output "$work"; fi
 mv "$work"/dreamcraft3d-*.zip "$work/addon.zip"
 cp "$here"/*.py "$work/"
+data=$work/home/.local/share/dreamcraft3d # where the backend keeps its own for HOME=/window/home
+mkdir -p -m 700 "$data/presets"
+cp "$here"/*.toml "$data/presets/"
 
 display=:$((RANDOM % 400 + 100))
 Xvfb "$display" -screen 0 1600x900x24 >"$output/xvfb.log" 2>&1 &
@@ -68,8 +71,8 @@ bind /tmp/.X11-unix
 bind "$base"
 [ "$environment" = "$base" ] || bind "$environment"
 bind "$checkout"
-bind "$work" /work
-bind "${WARP_CACHE_PATH:-$HOME/.cache/warp}" /work/home/.cache/warp
+bind "$work" /window
+bind "${WARP_CACHE_PATH:-$HOME/.cache/warp}" /window/home/.cache/warp
 take_screenshots() {
   while sleep 0.2; do
     for wanted in "$work"/shots/*.wanted; do
@@ -84,10 +87,10 @@ started+=($!)
 
 blender() { # SCRIPT [FILE]
   local status=0
-  env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/work/home DISPLAY="$display" LIBGL_ALWAYS_SOFTWARE=1 HF_HUB_OFFLINE=1 \
-    BACKEND_PYTHON="$python" SESSION_PROMPT="${SESSION_PROMPT:-a red mushroom}" SESSION_PRESET="${SESSION_PRESET:-draft}" \
+  env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/window/home DISPLAY="$display" LIBGL_ALWAYS_SOFTWARE=1 HF_HUB_OFFLINE=1 \
+    BACKEND_PYTHON="$python" SESSION_PROMPT="${SESSION_PROMPT:-a red mushroom}" SESSION_PRESET="${SESSION_PRESET:-window}" \
     timeout "${SESSION_SECONDS:-600}" chroot "$root" blender "${@:2}" --window-geometry 0 0 1600 900 --python-exit-code 1 \
-    --python "/work/$1.py" >"$output/$1.log" 2>&1 || status=$?
+    --python "/window/$1.py" >"$output/$1.log" 2>&1 || status=$?
   cp "$work"/shots/*.png "$output/" 2>/dev/null || true
   echo "$1:"
   tail -n 5 "$output/$1.log"
@@ -95,4 +98,4 @@ blender() { # SCRIPT [FILE]
 }
 blender session
 blender trouble
-blender reopened /work/growing.blend
+blender reopened /window/growing.blend
