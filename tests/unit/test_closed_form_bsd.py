@@ -4,6 +4,7 @@ Every claim has been seen to fail. What was broken, and which claims (their name
 
 - ``score.py``, the loss's sign: bsd agrees more than vsd (both), round to round, invented anew.
 - ``bsd.py``, renders not noised before they are restored: round to round, invented anew, restored render (all).
+- ``bsd.py``, t' = 0.99 in every round: bsd agrees more than vsd (both), round to round, restored render (all).
 """
 
 from __future__ import annotations
