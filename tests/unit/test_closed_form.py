@@ -24,7 +24,6 @@ Every claim has been seen to fail. What was broken, and which claims (their name
 - ``timesteps.py``, no clamp: past the schedule. No generator: follow their generator.
 - ``stage.py``, views opened past 1, or azimuths not narrowed: views open.
 - ``closed_form.py``, shares left out, the variance halved, or alphabar left out of it: exact prediction.
-- ``closed_form.py``, the variance for the deviation of renders: vsd particles. A LoRA that does not learn: learns.
 """
 
 from __future__ import annotations

@@ -1,4 +1,11 @@
-"""Bootstrapped score distillation against priors whose views disagree, all of them known in closed form."""
+"""Bootstrapped score distillation against priors whose views disagree, all of them known in closed form.
+
+Every claim has been seen to fail. What was broken, and which claims (their names shortened) failed:
+
+- ``score.py``, the loss's sign: bsd agrees more than vsd (both), round to round, invented anew.
+- ``bsd.py``, renders not noised before they are restored: round to round, invented anew, restored render (all).
+- ``bsd.py``, t' = 0.99 in every round: bsd agrees more than vsd (both), round to round, restored render (all).
+"""
 
 from __future__ import annotations
 
