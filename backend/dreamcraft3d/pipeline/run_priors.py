@@ -9,7 +9,6 @@ import torch
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.models.folder import installed_folder, model_folder, read_lock
 from dreamcraft3d.pipeline.config import PriorSettings
-from dreamcraft3d.pipeline.full_priors import FullPriors
 from dreamcraft3d.priors.base import Priors
 from dreamcraft3d.priors.embedded import EmbeddedPrior
 from dreamcraft3d.priors.embedded_priors import EmbeddedPriors
@@ -33,6 +32,8 @@ def run_priors(settings: PriorSettings, device: torch.device) -> Priors:
         return EmbeddedPriors(EmbeddedPrior.load(device=device).requires_grad_(False))
     if settings.view not in KINDS:
         raise UserError(f"{settings.view} is no Zero-1-to-3 model.", f"The 3D prior can be one of: {', '.join(KINDS)}.")
+    from dreamcraft3d.pipeline.full_priors import FullPriors  # it brings diffusers' pipelines, which take seconds to come
+
     return FullPriors(
         flat=installed_folder(settings.flat),
         view=_view_folder(settings.view),
