@@ -32,7 +32,8 @@ def run_priors(settings: PriorSettings, device: torch.device) -> Priors:
         return EmbeddedPriors(EmbeddedPrior.load(device=device).requires_grad_(False))
     if settings.view not in KINDS:
         raise UserError(f"{settings.view} is no Zero-1-to-3 model.", f"The 3D prior can be one of: {', '.join(KINDS)}.")
-    from dreamcraft3d.pipeline.full_priors import FullPriors  # it brings diffusers' pipelines, which take seconds to come
+    # It brings diffusers' pipelines, which take seconds to come.
+    from dreamcraft3d.pipeline.full_priors import FullPriors
 
     return FullPriors(
         flat=installed_folder(settings.flat),
