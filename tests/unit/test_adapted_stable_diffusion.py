@@ -11,7 +11,7 @@ import torch
 from tiny_pictures import LATENT_SIZE, PICTURE_SIZE, save_stable_diffusion, save_stable_diffusion_xl
 from torch import Tensor
 
-from dreamcraft3d.distillation.sds import distillation_loss
+from dreamcraft3d.distillation.bsd import bsd_loss
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.priors.adapted_stable_diffusion import AdaptedStableDiffusion, ClassPictures
 from dreamcraft3d.priors.stable_diffusion import StableDiffusion, StableDiffusionGuidance
@@ -327,7 +327,7 @@ def test_bootstrapped_distillation_takes_the_two_copies(
     train(dreambooth, clean, 3)
     pictures = torch.rand(2, PICTURE_SIZE, PICTURE_SIZE, 3, generator=torch.Generator().manual_seed(1)).requires_grad_()
     generator = torch.Generator().manual_seed(0)
-    distillation_loss(pictures, dreambooth, CAMERAS, TIMESTEPS, generator, follower).backward()
+    bsd_loss(pictures, dreambooth, follower, CAMERAS, TIMESTEPS, generator).backward()
     assert pictures.grad is not None
     assert pictures.grad.isfinite().all()
     assert pictures.grad.abs().max() > 0

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from tiny_models import TEXT_WIDTH, save_deepfloyd
 from torch import Tensor
 
-from dreamcraft3d.distillation.sds import distillation_loss
+from dreamcraft3d.distillation.sds import sds_loss
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.priors import deepfloyd
 from dreamcraft3d.priors.deepfloyd import VIEWS, DeepFloyd, DeepFloydGuidance, encode_prompt
@@ -92,7 +92,7 @@ def test_small_pictures_are_enlarged_bilinearly(model: DeepFloyd, words: dict) -
 
 def test_a_distillation_step_moves_every_pixel(model: DeepFloyd, words: dict, generator: torch.Generator) -> None:
     pictures = torch.rand(2, 64, 64, 3, requires_grad=True)
-    distillation_loss(pictures, DeepFloydGuidance(model, words), CAMERAS, TIMESTEPS, generator).backward()
+    sds_loss(pictures, DeepFloydGuidance(model, words), CAMERAS, TIMESTEPS, generator).backward()
     assert pictures.grad.abs().min() > 0
     assert all(weight.grad is None for weight in model.unet.parameters())
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from tiny_models import CLIP_WIDTH, TINY_ZERO123, save_zero123
 from torch import Tensor
 
-from dreamcraft3d.distillation.sds import distillation_loss
+from dreamcraft3d.distillation.sds import sds_loss
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.priors.zero123 import CLIP_MEAN, CLIP_STD, Zero123, Zero123Guidance, Zero123Kind, poses, read_kind
 from dreamcraft3d.render.camera import Cameras
@@ -134,7 +134,7 @@ def test_a_distillation_step_reaches_every_pixel_and_no_weight(
     guidance: Zero123Guidance, model: Zero123, generator: torch.Generator
 ) -> None:
     pictures = torch.rand(2, 64, 64, 3, requires_grad=True)
-    distillation_loss(pictures, guidance, CAMERAS, TIMESTEPS, generator).backward()
+    sds_loss(pictures, guidance, CAMERAS, TIMESTEPS, generator).backward()
     assert pictures.grad.abs().amin() > 0
     assert all(p.grad is None for part in (model.vae, model.unet, model.projection) for p in part.parameters())
 
