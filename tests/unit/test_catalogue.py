@@ -60,5 +60,6 @@ def test_an_unknown_name_is_a_sentence_that_names_the_known() -> None:
 
 def test_every_presets_priors_are_in_the_catalogue_with_the_right_role() -> None:
     for name in preset_names():
-        for role, model in load_preset(name).priors.model_dump().items():
+        for use, model in load_preset(name).priors.model_dump().items():
+            role = "text-to-image" if use == "picture" else use
             assert model == "embedded" or role in find_model(model).roles
