@@ -38,7 +38,8 @@ def trouble() -> Iterator[Condition]:
     """Step by step."""
     yield from install()
     name_backend()
-    yield lambda: studio().session.status.phase in ("off", "ready")  # the backend of the session before may still be there
+    # The backend of the session before may still be there.
+    yield lambda: studio().session.status.phase in ("off", "ready")
     order(os.environ["SESSION_PROMPT"])
     yield lambda: step() > 2
 
