@@ -6,11 +6,11 @@ import pytest
 import torch
 from runs import Finished
 
+from dreamcraft3d.picture.outline import outlines
 from dreamcraft3d.pipeline.coarse import CoarseStage, as_signed_distance, load_field, make_field
 from dreamcraft3d.pipeline.config import Preset
 from dreamcraft3d.pipeline.losses import mask_error, masked_rgb, negative_pearson, normal_cosine
 from dreamcraft3d.pipeline.reference import Reference
-from dreamcraft3d.pipeline.sampled import outlines
 from dreamcraft3d.pipeline.stage import Context
 from dreamcraft3d.priors.embedded import EmbeddedPrior
 from dreamcraft3d.priors.embedded_priors import EmbeddedPriors

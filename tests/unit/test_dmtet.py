@@ -245,7 +245,25 @@ def test_a_leaf_has_an_inside_only_when_given_a_thickness() -> None:
     leaf = Mesh(torch.tensor([[0.0, -1, -1], [0, 1, -1], [0, 1, 1], [0, -1, 1]]), torch.tensor([[0, 1, 2], [0, 2, 3]]))
     points = torch.tensor([[0.02, 0.0, 0.0], [-0.1, 0.0, 0.0], [0.0, 0.0, 1.2]])
     torch.testing.assert_close(MeshSdf(leaf)(points), torch.tensor([0.02, 0.1, 0.2]))
-    torch.testing.assert_close(MeshSdf(leaf, sheet_thickness=0.1)(points), torch.tensor([-0.03, 0.05, 0.15]))
+    torch.testing.assert_close(MeshSdf(leaf, least_thickness=0.1)(points), torch.tensor([-0.03, 0.05, 0.15]))
+
+
+def test_a_blade_is_thickened_and_nothing_else() -> None:
+    points = torch.tensor([[0.04, 0.1, 0.1], [-0.04, 0.3, -0.2], [0.06, 0.1, 0.1], [0.0, 0.0, 0.7]])
+    blade = as_mesh(trimesh.creation.box((0.02, 1, 1)))
+    torch.testing.assert_close(MeshSdf(blade)(points)[:3], torch.tensor([0.03, 0.03, 0.05]))
+    torch.testing.assert_close(MeshSdf(blade, least_thickness=0.1)(points)[:3], torch.tensor([-0.01, -0.01, 0.01]))
+    solid = as_mesh(trimesh.creation.box((0.2, 1, 1)))
+    torch.testing.assert_close(MeshSdf(solid, least_thickness=0.1)(points), MeshSdf(solid)(points))
+
+
+def test_a_part_close_to_another_is_no_blade() -> None:
+    block, plate = trimesh.creation.box((0.5, 1, 1)), trimesh.creation.box((0.3, 0.5, 0.5))
+    plate.apply_translation((0.4, 0, 0))  # half of it in the block, whose face lies 0.05 behind its own
+    plate.apply_scale((0.6, 1, 1))
+    both = as_mesh(trimesh.util.concatenate([block, plate]))
+    points = points_around()
+    torch.testing.assert_close(MeshSdf(both, least_thickness=0.1)(points), MeshSdf(both)(points))
 
 
 def test_a_mesh_without_area_is_told_in_a_sentence() -> None:

@@ -51,13 +51,15 @@ class ReferenceSettings(_Settings):
     """From words to a picture: how many are drawn (the most typical is kept), and how.
 
     ``start`` is the noise level at which the sketch of the words is handed to the diffusion model; ``steps`` are those of
-    the whole schedule.
+    the whole schedule. ``redrawn`` is for a given mesh, once it has the colours of such a picture: the noise level at
+    which its front is drawn anew; 0 leaves it.
     """
 
     candidates: int
     start: float
     steps: int
     guidance_scale: float
+    redrawn: float
 
 
 class Distillation(_Settings):
@@ -114,10 +116,14 @@ class CoarseSettings(_Settings):
 
 
 class GeometrySettings(_Settings):
-    """DMTet: cells a side of its grid, nodes a side of its colours, how often the 2D prior sees normals, and how many
-    faces the mesh may have in the end."""
+    """DMTet: cells a side of its grid (``given_resolution`` around a mesh that was given, to keep its thin parts), nodes
+    a side of its colours, how often the 2D prior sees normals, and how many faces the mesh may have in the end.
+
+    Distillation from pictures leaves colours broader than ``breadth`` pixels as they are; 0 leaves none.
+    """
 
     resolution: int
+    given_resolution: int
     faces: int
     colour_resolution: int
     picture: int
@@ -128,6 +134,7 @@ class GeometrySettings(_Settings):
     consistency: float
     laplacian: float
     smoothness: float
+    breadth: int
     reference: ReferenceLosses
     distillation: Distillation
 
@@ -136,6 +143,7 @@ class TextureSettings(_Settings):
     """Bootstrapped score distillation: rounds of restoring, DreamBooth and distilling against a LoRA.
 
     ``restore_levels`` are the noise levels t' of the rounds, one each. A ``dreambooth_rank`` of 0 trains all its weights.
+    Distillation leaves colours broader than ``breadth`` pixels as they are; 0 leaves none.
     """
 
     colour_resolution: int
@@ -156,6 +164,7 @@ class TextureSettings(_Settings):
     colour_rate: float
     weight: float
     smoothness: float
+    breadth: int
     views: int
     timesteps: Range
     reference: ReferenceLosses

@@ -15,10 +15,11 @@ from dreamcraft3d.picture.framing import FRONT_FILL
 from dreamcraft3d.pipeline.coarse import CoarseStage, load_field
 from dreamcraft3d.pipeline.config import STAGES, StageName
 from dreamcraft3d.pipeline.finish import export_run
-from dreamcraft3d.pipeline.geometry import GeometryStage, load_shape, nearest_colours
+from dreamcraft3d.pipeline.geometry import GeometryStage, load_shape
 from dreamcraft3d.pipeline.reference import (
     Reference,
     describe,
+    in_colours_of,
     make_reference,
     picture_from_file,
     picture_from_words,
@@ -30,6 +31,7 @@ from dreamcraft3d.pipeline.stage import Context, Stage
 from dreamcraft3d.pipeline.texture import TextureStage
 from dreamcraft3d.priors.base import Priors
 from dreamcraft3d.render.camera import Cameras, half_height
+from dreamcraft3d.shape.colour import nearest_colours
 from dreamcraft3d.shape.mesh import Mesh
 from dreamcraft3d.shape.meshio import Placement, load_mesh, normalise
 from dreamcraft3d.shape.sdf import MeshSdf
@@ -158,14 +160,16 @@ class Driver:
         preset = self.request.preset
         if name == "coarse":
             return CoarseStage(context)
-        first = self.request.first == name
+        if self.request.first == name and mesh is not None:
+            start = nearest_colours(in_colours_of(mesh, context.reference))
+            if name == "texture":
+                return TextureStage(context, mesh, start, fresh=True)
+            cells = preset.geometry.given_resolution
+            distance = MeshSdf(mesh, least_thickness=2 * preset.half_extent / cells)
+            return GeometryStage(context, distance, start, cells)
         if name == "geometry":
-            if first and mesh is not None:
-                return GeometryStage(context, MeshSdf(mesh), nearest_colours(mesh))
             field = load_field(self.folder.result("coarse"), preset.coarse, preset.half_extent, self.device)
-            return GeometryStage(context, field.signed_distance, field.albedo)
-        if first and mesh is not None:
-            return TextureStage(context, mesh, nearest_colours(mesh), fresh=True)
+            return GeometryStage(context, field.signed_distance, field.albedo, preset.geometry.resolution)
         shape, colour = load_shape(self.folder.result("geometry"), preset.half_extent, self.device)
         return TextureStage(context, shape, colour)
 

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from scipy.spatial import cKDTree
 from torch import Tensor
 
+from dreamcraft3d.distillation.detail import detail
 from dreamcraft3d.distillation.sds import sds_loss
 from dreamcraft3d.distillation.timesteps import Annealed
 from dreamcraft3d.pipeline.config import GeometrySettings
@@ -31,11 +30,14 @@ class GeometryStage:
     context: shared by all stages.
     signed_distance: (N, 3) points to (N,), negative inside: the coarse field, or any mesh's.
     albedo: the colours to start from.
+    resolution: cells a side of the grid.
     """
 
     name = "geometry"
 
-    def __init__(self, context: Context, signed_distance: Callable[[Tensor], Tensor], albedo: Albedo) -> None:
+    def __init__(
+        self, context: Context, signed_distance: Callable[[Tensor], Tensor], albedo: Albedo, resolution: int
+    ) -> None:
         self.context = context
         self.settings: GeometrySettings = context.preset.geometry
         self.steps = self.settings.steps
@@ -47,7 +49,7 @@ class GeometryStage:
         self.timesteps = Annealed(d.timesteps_start, d.timesteps_end, d.annealed_until)
         half_extent = context.preset.half_extent
         with torch.no_grad():
-            self.dmtet = DMTet.from_sdf(signed_distance, self.settings.resolution, half_extent, context.device)
+            self.dmtet = DMTet.from_sdf(signed_distance, resolution, half_extent, context.device)
         self.colour = DenseColour(self.settings.colour_resolution, half_extent).to(context.device).imitate(albedo)
         self._make_optimizer()
 
@@ -77,7 +79,8 @@ class GeometryStage:
             pictures = normal_picture(views)[1:]
             loss = sds_loss(pictures, self.normals, cameras, timesteps, self.generator)
         else:
-            loss = self.hybrid.loss(views.rgb[1:], cameras, timesteps, self.generator)
+            pictures = detail(views.rgb[1:], views.mask[1:], self.settings.breadth)
+            loss = self.hybrid.loss(pictures, cameras, timesteps, self.generator)
         losses["distillation"] = settings.weight * loss
         losses["consistency"] = self.settings.consistency * normal_consistency(mesh.vertices, mesh.faces)
         if self.settings.laplacian:
@@ -141,15 +144,3 @@ def load_shape(path: Path, half_extent: float, device: torch.device) -> tuple[Me
     with torch.no_grad():
         colour.grid.values.copy_(tensors["colour"])
     return Mesh(tensors["vertices"].to(device), tensors["faces"].to(device)), colour.to(device)
-
-
-def nearest_colours(mesh: Mesh) -> Albedo:
-    """The vertex colours of a mesh as an albedo in space: each point takes those of the nearest vertex."""
-    colours = mesh.colours if mesh.colours is not None else torch.full_like(mesh.vertices, 0.7)
-    tree = cKDTree(mesh.vertices.cpu().numpy())
-
-    def albedo(points: Tensor) -> Tensor:
-        _, index = tree.query(points.detach().cpu().numpy(), workers=-1)
-        return F.embedding(torch.from_numpy(index).to(colours.device), colours)
-
-    return albedo

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
+from scipy.ndimage import binary_erosion, distance_transform_edt
 from torch import Tensor
 
 from dreamcraft3d.errors import UserError
@@ -17,15 +18,18 @@ from dreamcraft3d.picture.framing import FramedPicture, frame
 from dreamcraft3d.picture.grain import without_grain
 from dreamcraft3d.picture.load import load_picture
 from dreamcraft3d.picture.matting import cut_out
+from dreamcraft3d.picture.outline import outlines
+from dreamcraft3d.picture.palette import with_palette
 from dreamcraft3d.picture.surface import SurfaceEstimator
 from dreamcraft3d.pipeline.config import ReferenceSettings
 from dreamcraft3d.priors.base import Drawing, Priors
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.render.mesh import render_mesh
+from dreamcraft3d.render.shading import light
+from dreamcraft3d.shape.colour import GREY
 from dreamcraft3d.shape.mesh import Mesh
 
-REDRAWN = 0.9
-"""How much of a given mesh's own look is lost before the words redraw it: the noise level t'."""
+EDGE = 2  # pixels of a drawn object's rim that have taken on some of the white around it
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,12 @@ class Reference:
         normal = F.normalize(_resized(self.normal, size), dim=-1, eps=1e-3)
         rgb, mask, depth = (_resized(x, size) for x in (self.rgb, self.mask, self.depth))
         return Reference(self.prompt, rgb, mask, depth, normal)
+
+    def albedo(self) -> Tensor:
+        """(P, 3) the colours of the object's pixels without the light on them, [0, 1]."""
+        inside = self.mask[..., 0] > 0.5
+        toward_camera = self.rgb.new_tensor([1.0, 0.0, 0.0])
+        return (self.rgb[inside] / light(self.normal[inside], toward_camera)).clamp(0, 1)
 
     def save(self, path: Path) -> None:
         tensors = {"rgb": self.rgb, "mask": self.mask, "depth": self.depth, "normal": self.normal}
@@ -110,19 +120,41 @@ def make_reference(prompt: str, picture: FramedPicture, device: torch.device | s
 def reference_from_mesh(
     priors: Priors, prompt: str, mesh: Mesh, settings: ReferenceSettings, generator: torch.Generator
 ) -> Reference:
-    """A picture of a given mesh as the words would have it: its front, noised nearly to nothing and drawn anew.
+    """A picture of a given mesh as the words would have it: its own front, in the colours of a picture drawn for them.
 
-    Mask, depth and normals are the mesh's own.
+    Where the preset says so, that is noised and drawn anew, within the mesh's outline. Mask, depth and normals are the
+    mesh's own.
 
     Args:
         mesh: at the size :func:`fit_mesh` gives it.
+
+    Raises:
+        UserError: no picture drawn for the words shows an object.
     """
+    drawn = picture_from_words(priors, prompt, settings, generator)
     views = render_mesh(mesh, Cameras.at(0.0).to(mesh.vertices.device), priors.picture_size)
-    wish = Drawing(1, settings.guidance_scale, REDRAWN, settings.steps)
-    drawn = priors.redraw(views.rgb, prompt, wish, generator)
-    depth = views.depth
-    inside = views.mask > 0.5
-    near, far = depth[inside].min(), depth[inside].max()
-    depth = ((depth - near) / (far - near).clamp(min=1e-6)).clamp(0, 1) * inside
+    inside = views.mask[..., 0] > 0.5
+    rgb = views.rgb.clone()
+    rgb[inside] = with_palette(rgb[inside], drawn.rgb[drawn.mask[..., 0] > 0.5].to(rgb))
+    if settings.redrawn:
+        wish = Drawing(1, settings.guidance_scale, settings.redrawn, settings.steps)
+        rgb = _reaching(priors.redraw(rgb, prompt, wish, generator), views.mask)
+    near, far = views.depth[inside[..., None]].aminmax()
+    depth = ((views.depth - near) / (far - near).clamp(min=1e-6)).clamp(0, 1) * inside[..., None]
     normal = F.normalize(views.normal, dim=-1, eps=1e-3)
-    return Reference(prompt, drawn * views.mask + 1 - views.mask, views.mask, depth, normal)
+    return Reference(prompt, rgb * views.mask + 1 - views.mask, views.mask, depth, normal)
+
+
+def _reaching(picture: Tensor, mask: Tensor) -> Tensor:
+    """A picture (1, S, S, 3) whose object fills a mask (1, S, S, 1): where it falls short, its nearest colours go on."""
+    drawn = binary_erosion(outlines(picture)[0, ..., 0].cpu().numpy() > 0.5, iterations=EDGE)
+    if not drawn.any():
+        return picture
+    rows, columns = distance_transform_edt(~drawn, return_distances=False, return_indices=True)
+    return torch.where(mask > 0, picture[:, rows, columns], picture)
+
+
+def in_colours_of(mesh: Mesh, reference: Reference) -> Mesh:
+    """A given mesh whose vertices' colours, or grey, are moved to the palette of the reference."""
+    colours = torch.full_like(mesh.vertices, GREY) if mesh.colours is None else mesh.colours
+    return Mesh(mesh.vertices, mesh.faces, with_palette(colours, reference.albedo()))

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.ndimage import binary_fill_holes
 from torch import Tensor
 
+from dreamcraft3d.picture.outline import outlines
 from dreamcraft3d.picture.palette import with_palette
 from dreamcraft3d.pipeline.config import CoarseSettings
 from dreamcraft3d.pipeline.stage import Context
 from dreamcraft3d.priors.embedded_priors import EmbeddedPriors
 from dreamcraft3d.priors.sampling import noised, restore
 from dreamcraft3d.render.camera import Cameras
-
-WHITE, EDGE = 0.06, 0.4  # an outline lies where so much, and this share of the most, is missing to white
 
 
 @dataclass(frozen=True)
@@ -46,20 +43,6 @@ def sampled_cameras(count: int) -> Cameras:
     return Cameras(
         torch.arange(count) * (360.0 / count), torch.tensor([(10.0, 35.0, -5.0)[i % 3] for i in range(count)])
     )
-
-
-def outlines(rgb: Tensor) -> Tensor:
-    """Coverage (N, S, S, 1) of pictures (N, S, S, 3) on white: what differs from white, and what that encloses.
-
-    Without it, white matter on a white ground would cost nothing. How far it must differ goes by what differs most: the
-    blurred edge of a dark object lies where it is half as dark, and not where white ends.
-    """
-    masks = []
-    for picture in rgb.cpu().numpy():
-        differs = (1 - picture).max(axis=-1)
-        edge = max(WHITE, EDGE * float(np.quantile(differs, 0.98)))
-        masks.append(binary_fill_holes(differs > edge).astype(np.float32))
-    return torch.from_numpy(np.stack(masks)).to(rgb)[..., None]
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from dreamcraft3d.distillation.bsd import bsd_loss, restored_renders
+from dreamcraft3d.distillation.detail import detail
 from dreamcraft3d.pipeline.config import TextureSettings
 from dreamcraft3d.pipeline.geometry import save_shape
 from dreamcraft3d.pipeline.losses import reference_losses, total
@@ -26,8 +27,6 @@ from dreamcraft3d.render.mesh import render_mesh
 from dreamcraft3d.shape.colour import Albedo, DenseColour
 from dreamcraft3d.shape.mesh import Mesh
 
-FRESH_LEVEL = 0.9
-
 
 class TextureStage:
     """Args of the constructor:
@@ -35,7 +34,8 @@ class TextureStage:
     context: shared by all stages.
     mesh: the shape to paint.
     albedo: the colours to start from.
-    fresh: those colours mean nothing, so a first round at t' = 0.9 paints over them.
+    fresh: those colours are only a start, so a first round paints over them, at the noise level that the reference
+        was redrawn at; none where it was not.
     """
 
     name = "texture"
@@ -45,7 +45,8 @@ class TextureStage:
         self.mesh = mesh
         self.settings: TextureSettings = context.preset.texture
         self.round_steps = self.settings.dreambooth_steps + self.settings.distil_steps
-        self.levels = (FRESH_LEVEL,) * fresh + self.settings.restore_levels
+        redrawn = context.preset.reference.redrawn
+        self.levels = (redrawn,) * (fresh and redrawn > 0) + self.settings.restore_levels
         self.steps = len(self.levels) * self.round_steps
         self.generator = torch.Generator().manual_seed(context.seed + 2)
         self.reference = context.reference.at(self.settings.picture)
@@ -107,7 +108,8 @@ class TextureStage:
         )
         low, high = (int(x * 1000) for x in settings.timesteps)
         timesteps = torch.randint(low, high, (len(cameras),), generator=self.generator)
-        loss = bsd_loss(views.rgb[1:], self.dreambooth, self.lora, cameras, timesteps, self.generator)
+        pictures = detail(views.rgb[1:], views.mask[1:], settings.breadth)
+        loss = bsd_loss(pictures, self.dreambooth, self.lora, cameras, timesteps, self.generator)
         losses["distillation"] = settings.weight * loss
         losses["smoothness"] = settings.smoothness * self.colour.smoothness()
         self.optimizer.zero_grad()

@@ -14,9 +14,8 @@ from dreamcraft3d.kernels.antialias import antialias as antialias_silhouettes
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.render.raster import gather, rasterize
 from dreamcraft3d.render.shading import light
+from dreamcraft3d.shape.colour import GREY
 from dreamcraft3d.shape.mesh import Mesh
-
-GREY = 0.7
 
 
 @dataclass(frozen=True)

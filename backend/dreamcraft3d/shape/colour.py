@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
+import trimesh
+from scipy.spatial import cKDTree
 from torch import Tensor, nn
+from trimesh.triangles import points_to_barycentric
 
 from dreamcraft3d.shape.encoding import DenseGrid, HashEncoding
+from dreamcraft3d.shape.mesh import Mesh
 
 Albedo = Callable[[Tensor], Tensor]
+GREY = 0.7  # of a mesh without colours
+SAMPLES = 200_000
 
 
 class DenseColour(nn.Module):
@@ -59,3 +66,22 @@ class HashColour(nn.Module):
     def smoothness(self) -> Tensor:
         """Zero: the hash grid's own resolution limits it."""
         return torch.zeros((), device=self.encoding.table.device)
+
+
+def nearest_colours(mesh: Mesh) -> Albedo:
+    """The colours of a mesh, or grey, as an albedo in space: each point takes those of the nearest place on the surface.
+
+    Places are ``SAMPLES`` random points, evenly spread, beside the vertices: triangles may be large.
+    """
+    colours = torch.full_like(mesh.vertices, GREY) if mesh.colours is None else mesh.colours
+    body = trimesh.Trimesh(mesh.vertices.cpu().numpy(), mesh.faces.cpu().numpy(), process=False)
+    places, faces = trimesh.sample.sample_surface(body, SAMPLES, seed=0)
+    corners = torch.from_numpy(points_to_barycentric(body.triangles[faces], places)).to(colours)
+    sampled = (corners[..., None] * colours[mesh.faces[torch.from_numpy(faces).to(colours.device)]]).sum(dim=1)
+    tree, known = cKDTree(np.concatenate([body.vertices, places])), torch.cat([colours, sampled]).clamp(0, 1)
+
+    def albedo(points: Tensor) -> Tensor:
+        _, index = tree.query(points.detach().cpu().numpy(), workers=-1)
+        return known[torch.from_numpy(index).to(known.device)]
+
+    return albedo

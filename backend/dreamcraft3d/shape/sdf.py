@@ -35,19 +35,20 @@ class MeshSdf:
 
     What counts as inside: the space behind the outermost triangles, holes bridged, hollows that cannot be seen from
     outside filled. Triangles that cannot be seen are ignored. An open patch seen alike from both sides (a leaf, a
-    sail, a plane) encloses nothing: its distance is at least 0 everywhere, unless given a thickness. An open patch
+    sail, a plane) encloses nothing: its distance is at least 0 everywhere, unless a least thickness is asked for, which
+    closed blades get, too. An open patch
     that encloses a space (a box without a bottom, a cup of a single layer of triangles) counts as filled. In the
     mouth of a hole the value jumps from negative to positive, since no triangle is near. Where parts overlap, the sign
     is right, but inside the distance is to any triangle of theirs, also one that is buried.
     """
 
-    def __init__(self, mesh: Mesh, sheet_thickness: float = 0.0) -> None:
+    def __init__(self, mesh: Mesh, least_thickness: float = 0.0) -> None:
         """Sort and turn the triangles of a mesh.
 
         Args:
             mesh: stays on its device, on which points are then to be given.
-            sheet_thickness: of open patches seen alike from both sides, world units. About one cell of the grid that
-                will be filled keeps them.
+            least_thickness: what is thinner, a blade or an open patch seen alike from both sides, is thickened on
+                both sides to this, world units. About one cell of the grid that will be filled keeps it in one piece.
 
         Raises:
             UserError: the mesh has no triangle with an area.
@@ -56,7 +57,6 @@ class MeshSdf:
         faces, patches, closed = _patches(_distinct_faces(vertices.cpu().numpy(), mesh.faces.cpu().numpy()))
         if len(faces) == 0:
             raise UserError("The mesh has no triangles with an area, so it has no inside.")
-        self.sheet_thickness = sheet_thickness
 
         seen = self._sky_seen(vertices, faces, patches)
         front, back = seen[:, 0], seen[:, 1]
@@ -64,8 +64,13 @@ class MeshSdf:
         less, more = seen.min(-1), seen.max(-1)
         sheet = ~closed & (less > _SHEET * more)
         visible = more > 0
-        self._solid = _warp_mesh(vertices, faces[(visible & ~sheet)[patches]])
-        self._sheets = _warp_mesh(vertices, faces[(visible & sheet)[patches]])
+        solid, sheets = faces[(visible & ~sheet)[patches]], faces[(visible & sheet)[patches]]
+        self._solid = _warp_mesh(vertices, solid)
+        width = _widths(self._solid, len(solid), vertices.device)
+        thin = width < least_thickness
+        lacking = least_thickness - torch.cat([torch.zeros(len(sheets)), width[thin]])
+        self._thin = _warp_mesh(vertices, np.concatenate([sheets, solid[thin.numpy()]]))
+        self._added = lacking.to(vertices.device) / 2
 
     @staticmethod
     def _sky_seen(vertices: Tensor, faces: NDArray[np.int64], patches: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -88,8 +93,8 @@ class MeshSdf:
         distance = torch.full((len(points),), math.inf, device=points.device)
         if self._solid is not None:
             distance = _query(_signed_distance, self._solid, points)
-        if self._sheets is not None:
-            distance = distance.minimum(_query(_distance, self._sheets, points) - self.sheet_thickness / 2)
+        if self._thin is not None:
+            distance = distance.minimum(_query(_distance, self._thin, points, self._added))
         return distance
 
 
@@ -193,10 +198,18 @@ def _warp_mesh(vertices: Tensor, faces: NDArray[np.int64]) -> wp.Mesh | None:
     )
 
 
-def _query(kernel: wp.Kernel, mesh: wp.Mesh, points: Tensor) -> Tensor:
+def _widths(mesh: wp.Mesh | None, faces: int, device: torch.device) -> Tensor:
+    """(F,) how far it is, from the middle of each face straight inward, to where the solid ends; infinite for none."""
+    width = torch.full((faces,), math.inf, device=device)
+    if mesh is not None:
+        wp.launch(_measure_width, faces, [mesh.id, wp.from_torch(width)], device=launch_device(device))
+    return width.cpu()
+
+
+def _query(kernel: wp.Kernel, mesh: wp.Mesh, points: Tensor, *of_faces: Tensor) -> Tensor:
     points = points.detach().float().contiguous()
     out = torch.empty(len(points), dtype=torch.float32, device=points.device)
-    inputs = [mesh.id, wp.from_torch(points, dtype=wp.vec3), wp.from_torch(out)]
+    inputs = [mesh.id, wp.from_torch(points, dtype=wp.vec3), *map(wp.from_torch, of_faces), wp.from_torch(out)]
     wp.launch(kernel, len(points), inputs, device=launch_device(points.device))
     return out
 
@@ -217,12 +230,23 @@ def _signed_distance(
 def _distance(
     mesh: wp.uint64,
     points: wp.array(dtype=wp.vec3),  # type: ignore[valid-type]
+    added: wp.array(dtype=wp.float32),  # type: ignore[valid-type]
     out: wp.array(dtype=wp.float32),  # type: ignore[valid-type]
 ) -> None:
     i = wp.tid()
     query = wp.mesh_query_point_no_sign(mesh, points[i], _FAR)
     nearest = wp.mesh_eval_position(mesh, query.face, query.u, query.v)
-    out[i] = wp.length(nearest - points[i])
+    out[i] = wp.length(nearest - points[i]) - added[query.face]
+
+
+@wp.kernel(enable_backward=False)
+def _measure_width(mesh: wp.uint64, width: wp.array(dtype=wp.float32)) -> None:  # type: ignore[valid-type]
+    face = wp.tid()
+    inward = -wp.mesh_eval_face_normal(mesh, face)  # type: ignore[operator]
+    middle = wp.mesh_eval_position(mesh, face, 1.0 / 3.0, 1.0 / 3.0)
+    hit = wp.mesh_query_ray(mesh, middle + 1.0e-5 * inward, inward, _FAR)
+    if hit.result and wp.dot(hit.normal, inward) > 0.0:  # it leaves there; a part that begins there is another one
+        width[face] = hit.t
 
 
 @wp.kernel(enable_backward=False)
