@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from transformers import CLIPVisionModelWithProjection
 
 from dreamcraft3d.errors import UserError
-from dreamcraft3d.priors.folders import load_alphas_cumprod, load_part, require_parts
 from dreamcraft3d.priors.guided import classifier_free
+from dreamcraft3d.priors.model_folder import load_alphas_cumprod, load_part, require_parts
 from dreamcraft3d.render.camera import Cameras
 
 PIXELS = 256
