@@ -19,8 +19,9 @@ from dreamcraft3d.plan.choose import GIB, RESERVE, plan_run, plan_stage
 from dreamcraft3d.plan.measure import SUBJECTS, PeakMemory, peak_bytes, small_model
 from dreamcraft3d.plan.measure_scenes import faces_of, mesh_peak, tetrahedra_peak, volume_peak
 from dreamcraft3d.plan.models import CAMERA_PROJECTION
-from dreamcraft3d.plan.stages import Means, moments
+from dreamcraft3d.plan.stages import moments
 from dreamcraft3d.plan.weights import lora_parameters, lora_size, parameters, read_config
+from dreamcraft3d.priors.memory import Means
 
 WITHIN = 0.15
 

@@ -81,7 +81,7 @@ def _marigold(
     kind: Any, rgb: Tensor, folder: Path, generator: torch.Generator, device: torch.device | str, dtype: torch.dtype
 ) -> tuple[Tensor, str]:
     """(S, S, C) the prediction, and its type; steps and size are those that the folder recommends."""
-    pipeline = load_pipeline(kind, folder, device, dtype)
+    pipeline = load_pipeline(kind, folder, dtype).to(device)
     try:
         prediction = pipeline(rgb.permute(2, 0, 1)[None], generator=generator, output_type="pt").prediction
         return prediction[0].permute(1, 2, 0).to(rgb), pipeline.config.prediction_type

@@ -94,10 +94,11 @@ class CoarseStage:
         return {name: float(loss.detach()) for name, loss in losses.items()}
 
     def _render(self, cameras: Cameras) -> VolumeViews:
-        here = cameras.to(self.context.device)
-        return render_volume(
-            self.field, here, self.settings.picture, self.occupancy, self.ray_step, generator=self.generator
-        )
+        def render(cameras: Cameras, jitter: Tensor) -> VolumeViews:
+            return render_volume(self.field, cameras, size, self.occupancy, self.ray_step, jitter=jitter)
+
+        size = self.settings.picture
+        return self.context.rendered(render, cameras, torch.rand(len(cameras), size * size, generator=self.generator))
 
     def _regularisers(self, views: VolumeViews) -> dict[str, Tensor]:
         shape, colour = self.field.roughness()

@@ -16,6 +16,7 @@ from dreamcraft3d.pipeline.coarse import CoarseStage, load_field
 from dreamcraft3d.pipeline.config import STAGES, StageName
 from dreamcraft3d.pipeline.finish import export_run
 from dreamcraft3d.pipeline.geometry import GeometryStage, load_shape, nearest_colours
+from dreamcraft3d.pipeline.ladder import Ladder
 from dreamcraft3d.pipeline.reference import (
     Reference,
     describe,
@@ -29,6 +30,7 @@ from dreamcraft3d.pipeline.run_priors import run_priors
 from dreamcraft3d.pipeline.stage import Context, Stage
 from dreamcraft3d.pipeline.texture import TextureStage
 from dreamcraft3d.priors.base import Priors
+from dreamcraft3d.priors.memory import free_memory, ran_out_of_memory
 from dreamcraft3d.render.camera import Cameras, half_height
 from dreamcraft3d.shape.mesh import Mesh
 from dreamcraft3d.shape.meshio import Placement, load_mesh, normalise
@@ -91,19 +93,32 @@ class Driver:
         self.folder = folder
         self.observer = observer
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.ladder = Ladder(folder, request.preset, self.device)
+        self.stage: StageName = "reference"
         self.seconds: dict[str, dict[str, float]] = folder.read_json("progress.json")
 
     def run(self) -> dict[str, object] | None:
-        """Do what is still to be done.
+        """Do what is still to be done; where memory runs out, again by the next means to need less of it.
 
         Returns:
             the metrics written to ``metrics.json``, or None if the run ends with the reference picture.
 
         Raises:
-            UserError: something given is unusable; the sentence says what.
+            UserError: something given is unusable, or memory does not suffice; the sentence says what.
             Stopped: the observer wanted it.
         """
-        priors = run_priors(self.request.preset.priors, self.device)
+        while True:
+            try:
+                return self._run()
+            except (RuntimeError, MemoryError) as error:
+                if not ran_out_of_memory(error):
+                    raise
+                self.observer.said(self.ladder.climb(self.stage, error))
+            free_memory()  # after the error has gone, which holds on to all that was there when it was raised
+
+    def _run(self) -> dict[str, object] | None:
+        means = self.ladder.means
+        priors = run_priors(self.request.preset.priors, self.device, means)
         mesh, placement = self._given_mesh()
         reference = self._reference(priors, mesh)
         self.observer.pictured(reference.rgb[0])
@@ -111,8 +126,9 @@ class Driver:
             return None
         if self.observer.wants_stop():
             raise Stopped
-        context = Context(self.request.preset, priors, reference, self.device, self.request.seed)
+        context = Context(self.request.preset, priors, reference, self.device, self.request.seed, means.one_view)
         for name in STAGES[STAGES.index(self.request.first) : STAGES.index(self.request.until) + 1]:
+            self.stage = name
             if not self.folder.result(name).is_file():
                 self._run_stage(self._make_stage(name, context, mesh), placement)
         return export_run(self.request, self.folder, reference, placement, self.device)

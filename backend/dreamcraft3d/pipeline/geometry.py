@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,8 @@ class GeometryStage:
         progress = index / self.steps
         cameras = random_cameras(settings.views, opened(progress, settings.views_until), self.generator)
         mesh = self.dmtet.extract()
-        views = render_mesh(
-            mesh, joined(Cameras.at(0.0), cameras).to(self.context.device), self.settings.picture, albedo=self.colour
-        )
+        render = partial(render_mesh, mesh, size=self.settings.picture, albedo=self.colour)
+        views = self.context.rendered(render, joined(Cameras.at(0.0), cameras))
         losses = reference_losses(
             self.settings.reference, self.reference, views.rgb[:1], views.mask[:1], views.depth[:1], views.normal[:1]
         )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,18 +15,26 @@ from dreamcraft3d.pipeline.config import Distillation, Preset
 from dreamcraft3d.pipeline.reference import Reference
 from dreamcraft3d.priors.base import Priors
 from dreamcraft3d.render.camera import Cameras
+from dreamcraft3d.render.in_turn import in_turn
 from dreamcraft3d.shape.mesh import Mesh
+
+Views = TypeVar("Views")
 
 
 @dataclass(frozen=True)
 class Context:
-    """What all stages share."""
+    """What all stages share.
+
+    Attributes:
+        one_view: whether views are rendered one after another, for want of memory.
+    """
 
     preset: Preset
     priors: Priors
     reference: Reference
     device: torch.device
     seed: int
+    one_view: bool = False
 
     def hybrid(self, settings: Distillation) -> Hybrid:
         """The 2D and the 3D prior, asked for this run's words and picture."""
@@ -34,6 +43,11 @@ class Context:
             self.priors.view(self.reference.rgb, settings.view_scale),
             settings.mu,
         )
+
+    def rendered(self, render: Callable[..., Views], cameras: Cameras, *more: Tensor) -> Views:
+        """``render(cameras, *more)``, as memory allows; see :func:`in_turn`."""
+        here = cameras.to(self.device)
+        return in_turn(render, here, *more) if self.one_view else render(here, *more)
 
 
 class Stage(Protocol):

@@ -8,6 +8,7 @@ is restored changes less each time.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +100,8 @@ class TextureStage:
     def _distil(self) -> dict[str, float]:
         settings = self.settings
         cameras = random_cameras(settings.views, 1.0, self.generator)
-        views = render_mesh(
-            self.mesh, joined(Cameras.at(0.0), cameras).to(self.context.device), settings.picture, albedo=self.colour
-        )
+        render = partial(render_mesh, self.mesh, size=settings.picture, albedo=self.colour)
+        views = self.context.rendered(render, joined(Cameras.at(0.0), cameras))
         losses = reference_losses(
             settings.reference, self.reference, views.rgb[:1], views.mask[:1], views.depth[:1], views.normal[:1]
         )

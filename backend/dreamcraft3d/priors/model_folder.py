@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from dreamcraft3d.errors import UserError
+from dreamcraft3d.priors.memory import ran_out_of_memory
 
 NEVER_USED = ("safety_checker", "feature_extractor", "image_encoder")
 """Parts of a pipeline that are neither needed nor loaded."""
@@ -49,8 +50,8 @@ def require_parts(folder: Path, *parts: str) -> None:
         raise UserError(f"The model folder {folder} is incomplete: it lacks {', '.join(missing)}.", _AGAIN)
 
 
-def load_pipeline(kind: type[DiffusionPipeline], folder: Path, device: torch.device | str, dtype: torch.dtype) -> Any:
-    """A diffusers pipeline of ``kind`` (or of the kind the folder names), without its safety checker and progress bars.
+def load_pipeline(kind: type[DiffusionPipeline], folder: Path, dtype: torch.dtype) -> Any:
+    """A diffusers pipeline of ``kind`` (or of the kind the folder names), on the CPU, without safety checker and bars.
 
     Raises:
         UserError: something is missing or broken.
@@ -72,7 +73,7 @@ def load_pipeline(kind: type[DiffusionPipeline], folder: Path, device: torch.dev
     except (OSError, SafetensorError) as error:
         raise broken(folder, error) from error
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device)
+    return pipeline
 
 
 def load_part(kind: Any, folder: Path, part: str, dtype: torch.dtype, **options: Any) -> Any:
@@ -98,9 +99,9 @@ def load_part(kind: Any, folder: Path, part: str, dtype: torch.dtype, **options:
             **{precision: dtype},
             **options,
         )
-    except torch.OutOfMemoryError:
-        raise
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        if ran_out_of_memory(error):
+            raise
         raise broken(path, error) from error
     if report["missing_keys"]:
         first = min(report["missing_keys"])
