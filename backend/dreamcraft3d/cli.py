@@ -86,6 +86,9 @@ class ProgressBars:
         task = self.tasks[stage]
         self.progress.update(task, completed=self.progress.tasks[task].total, note=f"{seconds:.0f} s")
 
+    def sampled(self, stage: str, done: int, pictures: object) -> None:
+        """See :meth:`pictured`."""
+
     def pictured(self, picture: object) -> None:
         """Pictures and shapes are not shown in a terminal."""
 
@@ -98,10 +101,11 @@ class ProgressBars:
 
 def _run(folder: RunFolder, request: Request) -> None:
     from dreamcraft3d.pipeline.driver import Driver, Stopped
+    from dreamcraft3d.pipeline.log import Logged
 
     try:
-        with ProgressBars() as bars:
-            metrics = Driver(request, folder, bars).run()
+        with ProgressBars() as bars, Logged(bars, folder, bars.said) as log:
+            metrics = Driver(request, folder, log).run()
     except (Stopped, KeyboardInterrupt) as stop:
         lost = "nothing is lost" if isinstance(stop, Stopped) else "the last steps may be lost"
         raise UserError(f"Stopped; {lost}.", f"Go on with: dreamcraft3d resume {folder.path}") from None

@@ -29,6 +29,7 @@ class Watcher:
         self.steps: list[tuple[str, int]] = []
         self.begun: list[tuple[str, int, int]] = []
         self.ends: list[str] = []
+        self.samples: list[tuple[str, int, Tensor]] = []
 
     def said(self, sentence: str) -> None:
         self.sentences.append(sentence)
@@ -39,6 +40,9 @@ class Watcher:
     def stepped(self, stage: str, done: int, losses: dict[str, float]) -> None:
         assert all(np.isfinite(value) for value in losses.values()), losses
         self.steps.append((stage, done))
+
+    def sampled(self, stage: str, done: int, pictures: Tensor) -> None:
+        self.samples.append((stage, done, pictures))
 
     def ended(self, stage: str, seconds: float) -> None:
         self.ends.append(stage)

@@ -47,6 +47,7 @@ class CoarseStage:
     """
 
     name = "coarse"
+    samples: Tensor | None = None
 
     def __init__(self, context: Context) -> None:
         self.context = context

@@ -52,7 +52,11 @@ class Observer(Protocol):
         ...
 
     def stepped(self, stage: str, done: int, losses: dict[str, float]) -> None:
-        """``done`` steps of a stage are taken."""
+        """``done`` steps of a stage are taken; of the last, its losses and other numbers by name."""
+        ...
+
+    def sampled(self, stage: str, done: int, pictures: Tensor) -> None:
+        """The step after which ``done`` are taken drew these pictures (N, S, S, 3), sRGB in [0, 1], to learn from."""
         ...
 
     def ended(self, stage: str, seconds: float) -> None:
@@ -197,6 +201,8 @@ class Driver:
             losses = stage.step(done)
             done += 1
             self.observer.stepped(stage.name, done, losses)
+            if stage.samples is not None:
+                self.observer.sampled(stage.name, done, stage.samples)
             self.observer.shaped(stage.name, partial(_placed_surface, stage, placement))
             stop = self.observer.wants_stop()
             if stop or time.monotonic() - kept > CHECKPOINT_SECONDS:

@@ -85,7 +85,7 @@ class FullPriors:
         """By the painter."""
         guidance, front = self.painter(prompt, wish.scale), Cameras.at(0.0)
         noisy = noised(guidance, guidance.encode(picture), wish.start, generator)
-        drawn = self._texture.decode(restore(guidance, noisy, front, wish.start, wish.steps)).permute(0, 3, 1, 2)
+        drawn = self.decode(restore(guidance, noisy, front, wish.start, wish.steps)).permute(0, 3, 1, 2)
         size = picture.shape[1:3]
         return F.interpolate(drawn, size, mode="bilinear", antialias=True).permute(0, 2, 3, 1)
 
@@ -104,6 +104,10 @@ class FullPriors:
 
     def painter(self, prompt: str, scale: float) -> Guidance:
         return self._asked(StableDiffusionGuidance(self._texture, prompt, scale))
+
+    def decode(self, encoded: Tensor) -> Tensor:
+        """One by one: an autoencoder's decoder takes as much memory as anything."""
+        return torch.cat([self._texture.decode(each) for each in encoded.split(1)])
 
     def dreambooth(self, prompt: str, scale: float, rank: int | None) -> Adapted:
         rank = rank or (LORA_RANK if self.means.lora else None)

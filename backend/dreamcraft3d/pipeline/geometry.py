@@ -35,6 +35,7 @@ class GeometryStage:
     """
 
     name = "geometry"
+    samples: Tensor | None = None
 
     def __init__(self, context: Context, signed_distance: Callable[[Tensor], Tensor], albedo: Albedo) -> None:
         self.context = context

@@ -51,13 +51,18 @@ class Context:
 
 
 class Stage(Protocol):
-    """An optimisation in ``steps`` steps."""
+    """An optimisation in ``steps`` steps.
+
+    Attributes:
+        samples: pictures (N, S, S, 3) that the last step drew to learn from; None where it drew none.
+    """
 
     name: str
     steps: int
+    samples: Tensor | None
 
     def step(self, index: int) -> dict[str, float]:
-        """Take step ``index`` (from 0) and tell its losses by name."""
+        """Take step ``index`` (from 0) and tell its losses, and other numbers, by name."""
         ...
 
     def state(self) -> dict[str, Any]:

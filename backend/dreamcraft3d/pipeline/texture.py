@@ -40,6 +40,7 @@ class TextureStage:
     """
 
     name = "texture"
+    samples: Tensor | None = None
 
     def __init__(self, context: Context, mesh: Mesh, albedo: Albedo, fresh: bool = False) -> None:
         self.context = context
@@ -67,11 +68,13 @@ class TextureStage:
 
     def step(self, index: int) -> dict[str, float]:
         round_index, within = divmod(index, self.round_steps)
+        level = self.levels[round_index]
+        self.samples = None
         if within == 0:
-            self.restored = self._restore(self.levels[round_index])
-        if within < self.settings.dreambooth_steps:
-            return self._train_dreambooth()
-        return self._distil()
+            self.restored = self._restore(level)
+            self.samples = self.context.priors.decode(self.restored)
+        numbers = self._train_dreambooth() if within < self.settings.dreambooth_steps else self._distil()
+        return numbers | {"round": round_index + 1, "t'": level}
 
     @torch.no_grad()
     def _restore(self, level: float) -> Tensor:

@@ -109,6 +109,10 @@ class Priors(Protocol):
         """The frozen 2D prior of the texture stage; works in the same space as the two that follow."""
         ...
 
+    def decode(self, encoded: Tensor) -> Tensor:
+        """Pictures (B, S, S, 3) in [0, 1] of what the painter encodes, (B, C, h, w)."""
+        ...
+
     def dreambooth(self, prompt: str, scale: float, rank: int | None) -> Adapted:
         """A copy of the painter that is to learn the object, by all its weights or by low-rank additions."""
         ...

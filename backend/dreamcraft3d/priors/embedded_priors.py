@@ -53,6 +53,9 @@ class EmbeddedPriors:
     def painter(self, prompt: str, scale: float) -> Guidance:
         return self._asked(WordsGuidance(self.prior, prompt, scale))
 
+    def decode(self, encoded: Tensor) -> Tensor:
+        return self.prior.latents.decode(encoded).clamp(0, 1)
+
     def dreambooth(self, prompt: str, scale: float, rank: int | None) -> Adapted:
         rank = rank or (LORA_RANK if self.means.lora else None)
         return self._taught(AdaptedGuidance(self.prior, prompt, scale, rank))
