@@ -101,6 +101,7 @@ def test_a_server_that_sends_all_when_asked_for_the_rest_is_read_from_the_start(
     )
     said = models("download", "blip")
     assert said.code == 0, said.err
+    assert [bool(part) for part in hub.downloads("model.safetensors")] == [False, True]
     assert (place / "blip/model.safetensors").read_bytes() == weights
     assert not list((place / "blip").rglob("*.incomplete"))
 
