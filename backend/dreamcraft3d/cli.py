@@ -128,7 +128,7 @@ def _start(
 ) -> None:
     from dreamcraft3d.picture.load import load_picture
     from dreamcraft3d.picture.matting import cut_out
-    from dreamcraft3d.pipeline.config import STAGES, load_preset
+    from dreamcraft3d.pipeline.config import EMBEDDED, STAGES, load_preset
     from dreamcraft3d.pipeline.run_folder import Request, RunFolder
     from dreamcraft3d.shape.meshio import load_mesh
 
@@ -138,10 +138,12 @@ def _start(
         raise UserError(f'There is no stage "{until}" here.', f"Stages: {', '.join(stages)}.")
     if not prompt and image is None:
         raise UserError("There is nothing to make.", 'Give a prompt, such as "a red mushroom", or --image FILE.')
-    if prompt:
+    if prompt and not settings.priors.full:  # full-size models know all words
         _check_prompt(prompt)
     if image is not None:
-        cut_out(load_picture(image))
+        picture = load_picture(image)
+        if settings.priors.matting == EMBEDDED:  # a network is too slow to be asked twice
+            cut_out(picture)
     if mesh is not None:
         load_mesh(mesh)
     output = output if output.suffix.lower() == ".glb" else output.with_name(output.name + ".glb")

@@ -8,7 +8,7 @@ import pytest
 import trimesh
 from runs import HALF, STEPS, Finished, drive, prepare
 from tiny_models import save_deepfloyd, save_zero123
-from tiny_pictures import save_stable_diffusion
+from tiny_pictures import save_blip, save_marigold, save_matting, save_stable_diffusion
 
 from dreamcraft3d.pipeline.config import Preset, load_preset
 
@@ -39,6 +39,13 @@ def saved_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_deepfloyd(folder / "deepfloyd-if-xl")
     save_zero123(folder / "zero123-xl", None)
     save_stable_diffusion(folder / "stable-diffusion-2-1-base")
+    save_marigold(folder / "marigold-depth", "depth")
+    save_marigold(folder / "marigold-normals", "normals")
+    save_blip(folder / "blip")
+    (folder / "birefnet").mkdir()
+    save_matting(
+        folder / "birefnet" / "model.onnx", side=80, gain=-40.0, offset=76.0
+    )  # what lacks red, as no white does
     return folder
 
 

@@ -95,7 +95,7 @@ def test_the_kind_of_a_3d_prior_follows_from_its_name(models: Path, small_paper:
     [
         ({"coarse": {"sampled_views": 4}}, "sampled_views"),
         ({"texture": {"restore_with": "reference"}}, "restore renders"),
-        ({"priors": {"view": "embedded"}}, "all priors"),
+        ({"priors": {"view": "embedded"}}, "all are embedded"),
     ],
 )
 def test_what_only_embedded_priors_can_is_refused(

@@ -26,13 +26,17 @@ class PriorSettings(_Settings):
     """Which models guide a run: the embedded ones, or models of the catalogue by name.
 
     ``flat`` is the 2D prior of the shape, ``view`` the 3D one, ``texture`` the painter; ``picture`` draws the reference
-    where there are only words.
+    where there are only words. ``matting`` cuts it out, ``depth`` and ``normals`` tell its surface, ``caption`` its words.
     """
 
     flat: str = EMBEDDED
     view: str = EMBEDDED
     texture: str = EMBEDDED
     picture: str = EMBEDDED
+    matting: str = EMBEDDED
+    depth: str = EMBEDDED
+    normals: str = EMBEDDED
+    caption: str = EMBEDDED
 
     @property
     def full(self) -> bool:
@@ -43,7 +47,11 @@ class PriorSettings(_Settings):
     def _all_or_none(self) -> Self:
         chosen = [name == EMBEDDED for name in (self.flat, self.view, self.texture, self.picture)]
         if any(chosen) != all(chosen):
-            raise ValueError("either all priors are embedded ones, or none")
+            raise ValueError("of flat, view, texture and picture, either all are embedded ones, or none")
+        if (self.depth == EMBEDDED) != (self.normals == EMBEDDED):
+            raise ValueError("either both depth and normals are estimated by the embedded model, or none")
+        if not self.full and self.caption != EMBEDDED:
+            raise ValueError("the embedded priors do not know the words of other captions")
         return self
 
 

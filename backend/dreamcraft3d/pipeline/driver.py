@@ -14,12 +14,12 @@ from torch import Tensor
 from dreamcraft3d.picture.framing import FRONT_FILL
 from dreamcraft3d.pipeline.coarse import CoarseStage, load_field
 from dreamcraft3d.pipeline.config import STAGES, StageName
+from dreamcraft3d.pipeline.estimators import run_estimators
 from dreamcraft3d.pipeline.finish import export_run
 from dreamcraft3d.pipeline.geometry import GeometryStage, load_shape, nearest_colours
 from dreamcraft3d.pipeline.ladder import Ladder
 from dreamcraft3d.pipeline.reference import (
     Reference,
-    describe,
     make_reference,
     picture_from_file,
     picture_from_words,
@@ -156,17 +156,18 @@ class Driver:
         if prompt:
             prompt = priors.check_prompt(prompt)
             self.observer.said(f'Words used: "{prompt}".')
+        estimators = run_estimators(self.request.preset.priors, self.device, self.ladder.means.half)
         if self.request.image is not None:
-            picture = picture_from_file(self.folder.path / self.request.image, priors.picture_size)
+            picture = picture_from_file(self.folder.path / self.request.image, priors.picture_size, estimators)
             if not prompt:
-                prompt = describe(picture)
+                prompt = estimators.describe(picture)
                 self.observer.said(f'No prompt was given; the picture reads as "{prompt}".')
-            reference = make_reference(prompt, picture, self.device)
+            reference = make_reference(prompt, picture, estimators, generator)
         elif mesh is not None:
             reference = reference_from_mesh(priors, prompt, mesh, settings, generator)
         else:
-            picture = picture_from_words(priors, prompt, settings, generator)
-            reference = make_reference(prompt, picture, self.device)
+            picture = picture_from_words(priors, prompt, settings, generator, estimators)
+            reference = make_reference(prompt, picture, estimators, generator)
         self.folder.save_views("reference", reference_pictures(reference))
         reference.save(path)
         self.folder.write_json("reference.json", {"prompt": prompt})

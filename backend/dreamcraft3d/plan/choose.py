@@ -52,7 +52,7 @@ def plan_run(preset: Preset, vram: float) -> list[StagePlan]:
     Raises:
         UserError: the preset has no full-size priors, or names one that is not known.
     """
-    if "embedded" in preset.priors.model_dump().values():
+    if not preset.priors.full:
         raise UserError(
             f"The preset {preset.name} is guided by the embedded priors, which need no graphics card.",
             "Plan for one with full-size priors, such as --preset paper.",
