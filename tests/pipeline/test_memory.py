@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+import trimesh
 from runs import STEPS, Losses, drive, prepare
 from torch import Tensor
 
@@ -24,14 +25,19 @@ from dreamcraft3d.pipeline import driver, full_priors
 from dreamcraft3d.pipeline.config import Preset
 from dreamcraft3d.pipeline.full_priors import FullPriors
 from dreamcraft3d.pipeline.ladder import Ladder, possible
+from dreamcraft3d.pipeline.reference import Reference
 from dreamcraft3d.pipeline.run_folder import RunFolder
 from dreamcraft3d.pipeline.run_priors import run_priors
+from dreamcraft3d.pipeline.stage import Context
+from dreamcraft3d.pipeline.texture import TextureStage
 from dreamcraft3d.priors.adapted import AdaptedGuidance
-from dreamcraft3d.priors.embedded import WordsGuidance
-from dreamcraft3d.priors.memory import NO_MEANS, Means, ran_out_of_memory
+from dreamcraft3d.priors.embedded import EmbeddedPrior, WordsGuidance
+from dreamcraft3d.priors.embedded_priors import EmbeddedPriors
+from dreamcraft3d.priors.memory import LORA_RANK, NO_MEANS, Means, ran_out_of_memory
 from dreamcraft3d.priors.stable_diffusion import StableDiffusion
 from dreamcraft3d.priors.zero123 import Zero123Guidance
 from dreamcraft3d.render.camera import Cameras
+from dreamcraft3d.shape.mesh import Mesh
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 TOO_MUCH = "CUDA out of memory. Tried to allocate 2.00 GiB."
@@ -214,14 +220,22 @@ def test_networks_checkpoint_their_gradients(models: Path, small_paper: Preset, 
     assert [network.is_gradient_checkpointing for network in networks] == [checkpointing] * len(networks)
 
 
-def test_a_dreambooth_is_a_lora(models: Path, small_paper: Preset) -> None:
-    counts = [
-        sum(p.numel() for p in priors_by(small_paper, lora=lora).dreambooth("a red egg", 2.0, None).parameters)
+def test_a_dreambooth_is_a_lora_and_learns_as_one(prior: EmbeddedPrior, tiny_preset: Preset) -> None:
+    """At a rate for all weights, a LoRA would learn next to nothing."""
+    reference = Reference("a red egg", *(torch.zeros(1, 64, 64, channels) for channels in (3, 1, 1, 3)))
+    ball = trimesh.creation.icosphere(1, 0.4)
+    mesh = Mesh(torch.tensor(ball.vertices, dtype=torch.float32), torch.tensor(ball.faces))
+    whole, lora = (
+        TextureStage(
+            Context(tiny_preset, EmbeddedPriors(prior), reference, CPU, 0, Means(lora=lora)), mesh, torch.zeros_like
+        )
         for lora in (False, True)
-    ]
-    unet = hold_all(priors_by(small_paper))["texture"].unet
-    assert counts[0] > sum(p.numel() for p in unet.parameters())
-    assert counts[1] != counts[0]
+    )
+    trained = tiny_preset.texture
+    assert whole.dreambooth_optimizer.param_groups[0]["lr"] == trained.dreambooth_rate
+    assert lora.dreambooth_optimizer.param_groups[0]["lr"] == trained.lora_rate
+    assert len(whole.dreambooth.parameters) == len(list(prior.unet.parameters()))
+    assert {p.shape[0] for name, p in lora.dreambooth.state_dict().items() if "lora_A" in name} == {LORA_RANK}
 
 
 def test_text_encoders_stay_on_the_processor(

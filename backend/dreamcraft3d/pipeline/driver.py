@@ -130,7 +130,7 @@ class Driver:
             return None
         if self.observer.wants_stop():
             raise Stopped
-        context = Context(self.request.preset, priors, reference, self.device, self.request.seed, means.one_view)
+        context = Context(self.request.preset, priors, reference, self.device, self.request.seed, means)
         for name in STAGES[STAGES.index(self.request.first) : STAGES.index(self.request.until) + 1]:
             self.stage = name
             if not self.folder.result(name).is_file():

@@ -19,7 +19,7 @@ from dreamcraft3d.picture.text_to_image import pictures_of_words
 from dreamcraft3d.priors.adapted_stable_diffusion import AdaptedStableDiffusion
 from dreamcraft3d.priors.base import Adapted, Drawing, Guidance
 from dreamcraft3d.priors.deepfloyd import DeepFloyd, DeepFloydGuidance, encode_prompt
-from dreamcraft3d.priors.memory import LORA_RANK, NO_MEANS, Means, free_memory
+from dreamcraft3d.priors.memory import NO_MEANS, Means, free_memory
 from dreamcraft3d.priors.one_view import OneView, OneViewAdapted
 from dreamcraft3d.priors.sampling import noised, restore
 from dreamcraft3d.priors.stable_diffusion import StableDiffusion, StableDiffusionGuidance
@@ -39,6 +39,7 @@ class FullPriors:
         kind: which Zero-1-to-3 model it is; None where its folder says so.
         device: where they work.
         means: to need less memory.
+        perp_neg: whether DeepFloyd IF is pushed away from the views that are not seen.
         cache: folder of the text embeddings; None is the user's.
 
     Attributes:
@@ -54,12 +55,14 @@ class FullPriors:
         kind: Zero123Kind | None,
         device: torch.device,
         means: Means = NO_MEANS,
+        perp_neg: bool = True,
         cache: Path | None = None,
     ) -> None:
         self.folders = {"flat": flat, "view": view, "texture": texture, "picture": picture}
         self.kind = kind
         self.device = device
         self.means = means
+        self.perp_neg = perp_neg
         self.dtype = torch.bfloat16 if means.half else torch.float32
         self.words_device = torch.device("cpu") if means.words_elsewhere else device
         self.cache = cache
@@ -93,7 +96,7 @@ class FullPriors:
         """The prompt's embeddings first, so that the text encoder has gone before the model comes."""
         words = encode_prompt(self.folders["flat"], prompt, self.dtype, self.words_device, cache=self.cache)
         here = {view: each.to(self.device) for view, each in words.items()}
-        return self._asked(DeepFloydGuidance(self._hold("flat", DeepFloyd.load), here, scale))
+        return self._asked(DeepFloydGuidance(self._hold("flat", DeepFloyd.load), here, scale, self.perp_neg))
 
     def normals(self, prompt: str, scale: float) -> Guidance:
         """The same words: the model was shown no normal maps under words of their own."""
@@ -109,12 +112,11 @@ class FullPriors:
         """One by one: an autoencoder's decoder takes as much memory as anything."""
         return torch.cat([self._texture.decode(each) for each in encoded.split(1)])
 
-    def dreambooth(self, prompt: str, scale: float, rank: int | None) -> Adapted:
-        rank = rank or (LORA_RANK if self.means.lora else None)
-        return self._taught(AdaptedStableDiffusion(self._texture, prompt, scale, rank))
+    def dreambooth(self, prompt: str, scale: float, rank: int | None, camera: bool = True) -> Adapted:
+        return self._taught(AdaptedStableDiffusion(self._texture, prompt, scale, rank, camera=camera))
 
-    def lora(self, prompt: str, rank: int) -> Adapted:
-        return self._taught(AdaptedStableDiffusion(self._texture, prompt, 1.0, rank))
+    def lora(self, prompt: str, rank: int, camera: bool = True) -> Adapted:
+        return self._taught(AdaptedStableDiffusion(self._texture, prompt, 1.0, rank, camera=camera))
 
     @property
     def _texture(self) -> StableDiffusion:

@@ -16,7 +16,7 @@ from torch import Tensor
 from dreamcraft3d.distillation.sds import sds_loss
 from dreamcraft3d.distillation.timesteps import Annealed
 from dreamcraft3d.pipeline.config import GeometrySettings
-from dreamcraft3d.pipeline.losses import reference_losses, total
+from dreamcraft3d.pipeline.losses import reference_losses, total, weight_at
 from dreamcraft3d.pipeline.stage import Context, joined, opened, random_cameras
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.render.mesh import MeshViews, render_mesh
@@ -78,9 +78,14 @@ class GeometryStage:
             pictures = normal_picture(views)[1:]
             loss = sds_loss(pictures, self.normals, cameras, timesteps, self.generator)
         else:
-            loss = self.hybrid.loss(views.rgb[1:], cameras, timesteps, self.generator)
+            seen = None
+            if settings.view_timesteps is not None:
+                own = Annealed(settings.view_timesteps, settings.view_timesteps, 0.0)
+                seen = own.draw(progress, len(cameras), 1000, self.generator)
+            loss = self.hybrid.loss(views.rgb[1:], cameras, timesteps, self.generator, seen)
         losses["distillation"] = settings.weight * loss
-        losses["consistency"] = self.settings.consistency * normal_consistency(mesh.vertices, mesh.faces)
+        consistency = weight_at(self.settings.consistency, index)
+        losses["consistency"] = consistency * normal_consistency(mesh.vertices, mesh.faces)
         if self.settings.laplacian:
             losses["laplacian"] = self.settings.laplacian * mesh_laplacian(mesh.vertices, mesh.faces)
         losses["smoothness"] = self.settings.smoothness * self.colour.smoothness()

@@ -43,6 +43,7 @@ def run_priors(settings: PriorSettings, device: torch.device, means: Means = NO_
         picture=installed_folder(settings.picture),
         kind=KINDS[settings.view],
         device=device,
+        perp_neg=settings.perp_neg,
         means=means,
     )
 

@@ -14,6 +14,7 @@ from dreamcraft3d.distillation.hybrid import Hybrid
 from dreamcraft3d.pipeline.config import Distillation, Preset
 from dreamcraft3d.pipeline.reference import Reference
 from dreamcraft3d.priors.base import Priors
+from dreamcraft3d.priors.memory import NO_MEANS, Means
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.render.in_turn import in_turn
 from dreamcraft3d.shape.mesh import Mesh
@@ -26,7 +27,7 @@ class Context:
     """What all stages share.
 
     Attributes:
-        one_view: whether views are rendered one after another, for want of memory.
+        means: by which the run fits into memory; that views are rendered one after another is the stages' own part.
     """
 
     preset: Preset
@@ -34,7 +35,7 @@ class Context:
     reference: Reference
     device: torch.device
     seed: int
-    one_view: bool = False
+    means: Means = NO_MEANS
 
     def hybrid(self, settings: Distillation) -> Hybrid:
         """The 2D and the 3D prior, asked for this run's words and picture."""
@@ -47,7 +48,7 @@ class Context:
     def rendered(self, render: Callable[..., Views], cameras: Cameras, *more: Tensor) -> Views:
         """``render(cameras, *more)``, as memory allows; see :func:`in_turn`."""
         here = cameras.to(self.device)
-        return in_turn(render, here, *more) if self.one_view else render(here, *more)
+        return in_turn(render, here, *more) if self.means.one_view else render(here, *more)
 
 
 class Stage(Protocol):

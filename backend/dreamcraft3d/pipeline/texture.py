@@ -21,6 +21,7 @@ from dreamcraft3d.pipeline.geometry import save_shape
 from dreamcraft3d.pipeline.losses import reference_losses, total
 from dreamcraft3d.pipeline.stage import Context, joined, random_cameras
 from dreamcraft3d.priors.base import Guidance
+from dreamcraft3d.priors.memory import LORA_RANK
 from dreamcraft3d.priors.words import identified
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.render.mesh import render_mesh
@@ -55,10 +56,13 @@ class TextureStage:
         self.colour = DenseColour(self.settings.colour_resolution, half_extent).to(context.device).imitate(albedo)
         self.optimizer = torch.optim.Adam(self.colour.parameters(), lr=self.settings.colour_rate, betas=(0.9, 0.99))
         prompt = context.reference.prompt
-        rank = self.settings.dreambooth_rank or None
-        self.dreambooth = context.priors.dreambooth(identified(prompt), self.settings.guidance_scale, rank)
-        self.lora = context.priors.lora(prompt, self.settings.lora_rank)
-        rates = self.settings.dreambooth_rate, self.settings.lora_rate
+        rank = self.settings.dreambooth_rank or (LORA_RANK if context.means.lora else None)
+        words, scale, camera = prompt, self.settings.guidance_scale, self.settings.camera
+        if self.settings.identifier:
+            words = identified(prompt)
+        self.dreambooth = context.priors.dreambooth(words, scale, rank, camera)
+        self.lora = context.priors.lora(prompt, self.settings.lora_rank, camera)
+        rates = self.settings.lora_rate if rank else self.settings.dreambooth_rate, self.settings.lora_rate
         self.dreambooth_optimizer = torch.optim.AdamW(self.dreambooth.parameters, lr=rates[0])
         self.lora_optimizer = torch.optim.AdamW(self.lora.parameters, lr=rates[1])
         elevations = [(-5.0, 30.0, 10.0)[i % 3] for i in range(self.settings.restored_views)]
@@ -73,7 +77,12 @@ class TextureStage:
         if within == 0:
             self.restored = self._restore(level)
             self.samples = self.context.priors.decode(self.restored)
-        numbers = self._train_dreambooth() if within < self.settings.dreambooth_steps else self._distil()
+        if within < self.settings.dreambooth_steps:
+            numbers = self._train_dreambooth()
+        elif self.settings.alternate and within % 2 == 0:
+            numbers = self._match_reference()
+        else:
+            numbers = self._distil()
         return numbers | {"round": round_index + 1, "t'": level}
 
     @torch.no_grad()
@@ -100,6 +109,18 @@ class TextureStage:
         self.dreambooth_optimizer.step()
         return {"dreambooth": float(loss.detach())}
 
+    def _match_reference(self) -> dict[str, float]:
+        """A step that looks at the reference alone."""
+        front = Cameras.at(0.0).to(self.context.device)
+        views = render_mesh(self.mesh, front, self.settings.picture, albedo=self.colour)
+        seen = views.rgb, views.mask, views.depth, views.normal
+        losses = reference_losses(self.settings.reference, self.reference, *seen)
+        losses["smoothness"] = self.settings.smoothness * self.colour.smoothness()
+        self.optimizer.zero_grad()
+        total(losses).backward()
+        self.optimizer.step()
+        return {name: float(loss.detach()) for name, loss in losses.items()}
+
     def _distil(self) -> dict[str, float]:
         settings = self.settings
         cameras = random_cameras(settings.views, 1.0, self.generator)
@@ -108,6 +129,8 @@ class TextureStage:
         losses = reference_losses(
             settings.reference, self.reference, views.rgb[:1], views.mask[:1], views.depth[:1], views.normal[:1]
         )
+        if settings.alternate:
+            losses = {}
         low, high = (int(x * 1000) for x in settings.timesteps)
         timesteps = torch.randint(low, high, (len(cameras),), generator=self.generator)
         loss = bsd_loss(views.rgb[1:], self.dreambooth, self.lora, cameras, timesteps, self.generator)

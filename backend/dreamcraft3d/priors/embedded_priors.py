@@ -11,7 +11,7 @@ from dreamcraft3d.priors import embedded_drawing
 from dreamcraft3d.priors.adapted import AdaptedGuidance
 from dreamcraft3d.priors.base import Adapted, Drawing, Guidance
 from dreamcraft3d.priors.embedded import EmbeddedPrior, ReferenceGuidance, WordsGuidance
-from dreamcraft3d.priors.memory import LORA_RANK, NO_MEANS, Means
+from dreamcraft3d.priors.memory import NO_MEANS, Means
 from dreamcraft3d.priors.one_view import OneView, OneViewAdapted
 from dreamcraft3d.priors.words import NORMAL_MAP, check_words, without_colours
 
@@ -21,7 +21,7 @@ class EmbeddedPriors:
     """One UNet for every use; see ``priors/base.py: Priors``.
 
     Attributes:
-        means: to need less memory; of these, one view at a time and a DreamBooth as a LoRA.
+        means: to need less memory; of these, one view at a time.
     """
 
     prior: EmbeddedPrior
@@ -56,12 +56,11 @@ class EmbeddedPriors:
     def decode(self, encoded: Tensor) -> Tensor:
         return self.prior.latents.decode(encoded).clamp(0, 1)
 
-    def dreambooth(self, prompt: str, scale: float, rank: int | None) -> Adapted:
-        rank = rank or (LORA_RANK if self.means.lora else None)
-        return self._taught(AdaptedGuidance(self.prior, prompt, scale, rank))
+    def dreambooth(self, prompt: str, scale: float, rank: int | None, camera: bool = True) -> Adapted:
+        return self._taught(AdaptedGuidance(self.prior, prompt, scale, rank, camera))
 
-    def lora(self, prompt: str, rank: int) -> Adapted:
-        return self._taught(AdaptedGuidance(self.prior, prompt, 1.0, rank))
+    def lora(self, prompt: str, rank: int, camera: bool = True) -> Adapted:
+        return self._taught(AdaptedGuidance(self.prior, prompt, 1.0, rank, camera))
 
     def _asked(self, guidance: Guidance) -> Guidance:
         return OneView(guidance) if self.means.one_view else guidance
