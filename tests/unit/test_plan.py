@@ -158,6 +158,15 @@ def test_frozen_weights_take_four_bytes_or_two(paper: Preset) -> None:
         assert asked.items["2D prior"] == width * parameters("if-i-xl-unet")
 
 
+def test_with_perp_neg_the_2d_prior_is_asked_under_four_conditions_not_two(paper: Preset) -> None:
+    def activations(perp_neg: bool) -> int:
+        preset = paper.model_copy(update={"priors": paper.priors.model_copy(update={"perp_neg": perp_neg})})
+        asked = next(m for m in moments("coarse", preset, Means()) if m.name == "2D prior is asked")
+        return asked.items["activations"]
+
+    assert activations(True) == pytest.approx(2 * activations(False), rel=0.01)
+
+
 def test_offloaded_priors_are_on_the_card_one_at_a_time(paper: Preset) -> None:
     for stage in ("coarse", "geometry"):
         for moment in moments(stage, paper, Means(offload=True)):

@@ -94,7 +94,8 @@ def _hybrid(preset: Preset, means: Means, views: int, held: dict[str, int]) -> l
         here = {name: model} if means.offload else priors
         weights = {n: m.unet_bytes(width) + m.encoder_bytes(width) for n, m in here.items()}
         through = model.encoder_pass("checkpointed" if means.checkpointing else "through", asked, means.half)
-        activations = through + model.unet_pass("infer", 2 * asked, means.half)  # with and without the condition
+        conditions = 4 if name == "2D prior" and preset.priors.perp_neg else 2  # none, the view's, and two avoided
+        activations = through + model.unet_pass("infer", conditions * asked, means.half)
         found.append(Moment(f"{name} is asked", held | weights | {"activations": activations}))
     return found
 
