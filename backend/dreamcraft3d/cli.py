@@ -86,6 +86,9 @@ class ProgressBars:
         task = self.tasks[stage]
         self.progress.update(task, completed=self.progress.tasks[task].total, note=f"{seconds:.0f} s")
 
+    def sampled(self, stage: str, done: int, pictures: object) -> None:
+        """See :meth:`pictured`."""
+
     def pictured(self, picture: object) -> None:
         """Pictures and shapes are not shown in a terminal."""
 
@@ -98,10 +101,11 @@ class ProgressBars:
 
 def _run(folder: RunFolder, request: Request) -> None:
     from dreamcraft3d.pipeline.driver import Driver, Stopped
+    from dreamcraft3d.pipeline.log import Logged
 
     try:
-        with ProgressBars() as bars:
-            metrics = Driver(request, folder, bars).run()
+        with ProgressBars() as bars, Logged(bars, folder, bars.said) as log:
+            metrics = Driver(request, folder, log).run()
     except (Stopped, KeyboardInterrupt) as stop:
         lost = "nothing is lost" if isinstance(stop, Stopped) else "the last steps may be lost"
         raise UserError(f"Stopped; {lost}.", f"Go on with: dreamcraft3d resume {folder.path}") from None
@@ -124,7 +128,7 @@ def _start(
 ) -> None:
     from dreamcraft3d.picture.load import load_picture
     from dreamcraft3d.picture.matting import cut_out
-    from dreamcraft3d.pipeline.config import STAGES, load_preset
+    from dreamcraft3d.pipeline.config import EMBEDDED, STAGES, load_preset
     from dreamcraft3d.pipeline.run_folder import Request, RunFolder
     from dreamcraft3d.shape.meshio import load_mesh
 
@@ -134,10 +138,12 @@ def _start(
         raise UserError(f'There is no stage "{until}" here.', f"Stages: {', '.join(stages)}.")
     if not prompt and image is None:
         raise UserError("There is nothing to make.", 'Give a prompt, such as "a red mushroom", or --image FILE.')
-    if prompt:
+    if prompt and not settings.priors.full:  # full-size models know all words
         _check_prompt(prompt)
     if image is not None:
-        cut_out(load_picture(image))
+        picture = load_picture(image)
+        if settings.priors.matting == EMBEDDED:  # a network is too slow to be asked twice
+            cut_out(picture)
     if mesh is not None:
         load_mesh(mesh)
     output = output if output.suffix.lower() == ".glb" else output.with_name(output.name + ".glb")

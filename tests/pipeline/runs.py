@@ -15,6 +15,7 @@ from dreamcraft3d.pipeline.driver import Driver
 from dreamcraft3d.pipeline.run_folder import Request, RunFolder
 from dreamcraft3d.shape.mesh import Mesh
 
+STEPS, HALF = 20, 10  # of each stage of ``small_paper``, and of its NeRF
 Finished = tuple[RunFolder, dict[str, Any]]
 
 
@@ -28,6 +29,7 @@ class Watcher:
         self.steps: list[tuple[str, int]] = []
         self.begun: list[tuple[str, int, int]] = []
         self.ends: list[str] = []
+        self.samples: list[tuple[str, int, Tensor]] = []
 
     def said(self, sentence: str) -> None:
         self.sentences.append(sentence)
@@ -38,6 +40,9 @@ class Watcher:
     def stepped(self, stage: str, done: int, losses: dict[str, float]) -> None:
         assert all(np.isfinite(value) for value in losses.values()), losses
         self.steps.append((stage, done))
+
+    def sampled(self, stage: str, done: int, pictures: Tensor) -> None:
+        self.samples.append((stage, done, pictures))
 
     def ended(self, stage: str, seconds: float) -> None:
         self.ends.append(stage)
@@ -51,6 +56,18 @@ class Watcher:
 
     def wants_stop(self) -> bool:
         return self.stop_after is not None and self.steps[-1:] == [self.stop_after]
+
+
+class Losses(Watcher):
+    """Keeps the losses of every step."""
+
+    def __init__(self, stop_after: tuple[str, int] | None = None) -> None:
+        super().__init__(stop_after)
+        self.losses: dict[tuple[str, int], dict[str, float]] = {}
+
+    def stepped(self, stage: str, done: int, losses: dict[str, float]) -> None:
+        super().stepped(stage, done, losses)
+        self.losses[stage, done] = losses
 
 
 def prepare(output: Path, preset: Preset, **asked: Any) -> RunFolder:

@@ -244,3 +244,10 @@ def test_a_mistake_ends_the_real_program_with_a_sentence(tmp_path: Path) -> None
     command = [sys.executable, "-m", "dreamcraft3d.cli", "generate", "--image", "nowhere.png"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert_one_sentence(Said(ended.returncode, ended.stdout, ended.stderr), "nowhere.png")
+
+
+def test_full_size_priors_are_asked_for_any_words(say: Say, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DREAMCRAFT3D_MODELS", str(here / "nowhere"))
+    said = say("generate", "a zxqv of purple glorp", "--preset", "paper")
+    assert said.code == 2
+    assert "deepfloyd-if-xl is not on this machine" in said.err

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import Watcher, drive, prepare
-from tiny_models import save_deepfloyd, save_zero123
-from tiny_pictures import PICTURE_SIZE, save_stable_diffusion
+from runs import HALF, STEPS, Losses, drive, prepare
+from tiny_pictures import PICTURE_SIZE
 
 from dreamcraft3d.errors import UserError
-from dreamcraft3d.pipeline.config import Preset, load_preset
+from dreamcraft3d.pipeline.config import Preset
 from dreamcraft3d.pipeline.driver import Stopped
 from dreamcraft3d.pipeline.full_priors import FullPriors
 from dreamcraft3d.pipeline.run_priors import run_priors
@@ -21,54 +20,7 @@ from dreamcraft3d.priors.sampling import noised, restore
 from dreamcraft3d.priors.zero123 import Zero123Kind
 from dreamcraft3d.render.camera import Cameras
 
-STEPS = 20
-HALF = 10
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="session")
-def saved_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    save_deepfloyd(folder / "deepfloyd-if-xl")
-    save_zero123(folder / "zero123-xl", None)
-    save_stable_diffusion(folder / "stable-diffusion-2-1-base")
-    return folder
-
-
-@pytest.fixture
-def models(saved_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where models lie; text embeddings are cached beside them."""
-    monkeypatch.setenv("DREAMCRAFT3D_MODELS", str(saved_models))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return saved_models
-
-
-@pytest.fixture(scope="session")
-def small_paper(tiny_preset: Preset) -> Preset:
-    """The paper's priors and losses at the smallest sizes, twenty steps a stage."""
-    tiny, values = tiny_preset.model_dump(), load_preset("paper").model_dump()
-    values["reference"] |= {"candidates": 1, "steps": 4}
-    values["coarse"] |= {"picture": 24, "samples": 24, "density_steps": HALF, "sdf_steps": HALF}
-    values["geometry"] |= {"resolution": 12, "colour_resolution": 16, "picture": 32, "steps": STEPS}
-    values["texture"] |= {"colour_resolution": 24, "picture": 32, "restored_views": 2, "restore_steps": 4}
-    values["texture"] |= {"restore_levels": [0.5, 0.3], "dreambooth_steps": 4, "distil_steps": 6}
-    for stage in ("coarse", "geometry"):
-        values[stage]["distillation"]["views"] = 1
-    values["texture"] |= {"views": 1, "dreambooth_batch": 1}
-    values["export"] = tiny["export"]
-    return Preset.model_validate(values)
-
-
-class Losses(Watcher):
-    """Keeps the losses of every step."""
-
-    def __init__(self, stop_after: tuple[str, int] | None = None) -> None:
-        super().__init__(stop_after)
-        self.losses: dict[tuple[str, int], dict[str, float]] = {}
-
-    def stepped(self, stage: str, done: int, losses: dict[str, float]) -> None:
-        super().stepped(stage, done, losses)
-        self.losses[stage, done] = losses
 
 
 def test_every_stage_runs_and_goes_on_as_if_it_had_not_been_stopped(
@@ -143,7 +95,7 @@ def test_the_kind_of_a_3d_prior_follows_from_its_name(models: Path, small_paper:
     [
         ({"coarse": {"sampled_views": 4}}, "sampled_views"),
         ({"texture": {"restore_with": "reference"}}, "restore renders"),
-        ({"priors": {"view": "embedded"}}, "all priors"),
+        ({"priors": {"view": "embedded"}}, "all are embedded"),
     ],
 )
 def test_what_only_embedded_priors_can_is_refused(

@@ -15,12 +15,15 @@ from torch import Tensor
 
 from dreamcraft3d.pipeline.config import Preset
 from dreamcraft3d.pipeline.driver import fit_mesh
+from dreamcraft3d.pipeline.estimators import Estimators
 from dreamcraft3d.pipeline.reference import Reference, in_colours_of, reference_from_mesh
 from dreamcraft3d.priors.base import Drawing, Priors
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.render.mesh import render_mesh
 from dreamcraft3d.shape.mesh import Mesh
 from dreamcraft3d.shape.meshio import load_mesh
+
+LOOKERS = Estimators(torch.device("cpu"))
 
 
 def with_redrawn(preset: Preset, level: float) -> Preset:
@@ -124,7 +127,7 @@ def test_the_reference_of_a_mesh_has_the_words_colours_in_all_its_outline(tiny_p
     ball = trimesh.creation.icosphere(3, 0.45)
     mesh = Mesh(torch.tensor(ball.vertices, dtype=torch.float32), torch.tensor(ball.faces))
     settings = with_redrawn(tiny_preset, redrawn).reference
-    reference = reference_from_mesh(cast(Priors, Painter()), "a box", mesh, settings, torch.Generator())
+    reference = reference_from_mesh(cast(Priors, Painter()), "a box", mesh, settings, torch.Generator(), LOOKERS)
     inside = reference.rgb[reference.mask[..., 0] > 0.99]
     wanted, other = (2, 0) if redrawn else (0, 2)
     assert inside[:, wanted].min() > 0.5
@@ -137,7 +140,7 @@ def test_a_mesh_starts_in_the_colours_of_its_reference(tiny_preset: Preset) -> N
     colours = torch.rand(len(ball.vertices), 3, generator=torch.Generator().manual_seed(1))
     mesh = Mesh(torch.tensor(ball.vertices, dtype=torch.float32), torch.tensor(ball.faces), colours)
     settings = tiny_preset.reference
-    reference = reference_from_mesh(cast(Priors, Painter()), "a box", mesh, settings, torch.Generator())
+    reference = reference_from_mesh(cast(Priors, Painter()), "a box", mesh, settings, torch.Generator(), LOOKERS)
     painted = in_colours_of(mesh, reference)
     assert painted.colours is not None
     views = render_mesh(painted, Cameras.at(0.0), 64)

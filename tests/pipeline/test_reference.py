@@ -11,6 +11,7 @@ from torch import Tensor
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.picture.framing import FramedPicture
 from dreamcraft3d.pipeline.config import load_preset
+from dreamcraft3d.pipeline.estimators import Estimators
 from dreamcraft3d.pipeline.reference import picture_from_words
 from dreamcraft3d.priors import embedded_drawing
 from dreamcraft3d.priors.embedded import EmbeddedPrior
@@ -46,7 +47,8 @@ def chosen(prior: EmbeddedPrior, monkeypatch: pytest.MonkeyPatch) -> Choose:
     def choose(prompt: str, *drawings: Tensor) -> FramedPicture:
         monkeypatch.setattr(embedded_drawing, "draw_pictures", lambda *_: torch.stack(drawings))
         settings = load_preset("embedded").reference
-        return picture_from_words(EmbeddedPriors(prior), prompt, settings, torch.Generator())
+        estimators = Estimators(torch.device("cpu"))
+        return picture_from_words(EmbeddedPriors(prior), prompt, settings, torch.Generator(), estimators)
 
     return choose
 

@@ -22,6 +22,8 @@ class Repository:
     gated: bool = False
     cut_once: set[str] = field(default_factory=set)
     """Their first download breaks in the middle."""
+    whole_only: bool = False
+    """Whatever part of a file is asked for, all of it is sent."""
     spoilt: set[str] = field(default_factory=set)
     """They arrive other than they were announced."""
 
@@ -108,6 +110,8 @@ class Handler(BaseHTTPRequestHandler):
         if file in repository.spoilt:
             content = content[::-1]
         start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").split("-")[0])
+        if repository.whole_only:
+            start = 0
         if start:
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         cut = with_body and file in repository.cut_once

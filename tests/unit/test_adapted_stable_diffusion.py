@@ -14,7 +14,7 @@ from torch import Tensor
 from dreamcraft3d.distillation.bsd import bsd_loss
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.priors.adapted_stable_diffusion import AdaptedStableDiffusion, ClassPictures
-from dreamcraft3d.priors.stable_diffusion import StableDiffusion, StableDiffusionGuidance
+from dreamcraft3d.priors.stable_diffusion import StableDiffusion, StableDiffusionGuidance, Words
 from dreamcraft3d.render.camera import Cameras
 
 PROMPT = "a [v] mushroom"
@@ -277,6 +277,20 @@ def test_on_a_base_in_bfloat16_a_copy_learns_in_single_precision(
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
 
 
+@pytest.mark.parametrize(("dtype", "computed"), [(torch.bfloat16, torch.bfloat16), (torch.float32, torch.float32)])
+def test_a_full_copy_computes_in_the_bases_precision(
+    velocity_folder: Path, clean: Tensor, noisy: Tensor, dtype: torch.dtype, computed: torch.dtype
+) -> None:
+    """Its weights are single precision either way; on a base in bfloat16, half the activations' memory is spared."""
+    adapted = AdaptedStableDiffusion(StableDiffusion.load(velocity_folder, dtype=dtype), PROMPT, 1.0)
+    seen: list[torch.dtype] = []
+    adapted.unet.mid_block.register_forward_hook(lambda _module, _given, answer: seen.append(answer.dtype))
+    adapted.loss(clean, CAMERAS, torch.Generator().manual_seed(0)).backward()
+    adapted.predict_noise(noisy, TIMESTEPS, CAMERAS)
+    assert seen == [computed, computed]
+    assert {p.grad.dtype for p in adapted.parameters if p.grad is not None} == {torch.float32}
+
+
 def test_a_lora_on_a_float16_base_is_refused(folder: Path) -> None:
     model = StableDiffusion.load(folder, dtype=torch.float16)
     with pytest.raises(UserError, match="LoRA cannot be trained on a model in float16"):
@@ -313,6 +327,31 @@ def test_preserving_the_class_keeps_its_pictures_while_the_object_is_learnt(
         forgotten.append(error(adapted, drawn.latents, drawn.cameras))
     assert losses[0][0] < losses[1][0]
     assert forgotten[1] < 0.9 * forgotten[0]
+
+
+def test_the_object_is_learnt_under_its_words_and_the_class_under_its_own_without_a_camera(
+    model: StableDiffusion, clean: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = class_pictures(model, 0)
+    adapted = AdaptedStableDiffusion(model, PROMPT, 1.0, preserve=drawn)
+    asked: list[tuple[Tensor, Tensor]] = []
+    answer = AdaptedStableDiffusion._answer
+
+    def noted(self: AdaptedStableDiffusion, noisy: Tensor, steps: Tensor, words: Words, camera: Tensor) -> Tensor:
+        asked.append((words.tokens, camera))
+        return answer(self, noisy, steps, words, camera)
+
+    monkeypatch.setattr(AdaptedStableDiffusion, "_answer", noted)
+    adapted.loss(clean[:1], Cameras.at(180.0), torch.Generator().manual_seed(0))
+    views = ("front view", "back view")  # the two class pictures are seen from there
+    of_object, *of_class = model.encode_words(
+        [f"{PROMPT}, back view", *(f"{drawn.prompt}, {view}" for view in views)]
+    ).tokens[:3]
+    (first, camera), (second, nowhere) = asked
+    torch.testing.assert_close(first[0], of_object)
+    torch.testing.assert_close(camera[0], Cameras.at(180.0).c2w.flatten())
+    assert any(torch.allclose(second[0], each, atol=1e-5) for each in of_class)
+    assert not nowhere.any()
 
 
 # together

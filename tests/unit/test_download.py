@@ -92,6 +92,20 @@ def test_a_cut_connection_goes_on_where_it_was_cut(hub: Hub, models: Models, pla
     assert (place / "blip/model.safetensors").read_bytes() == weights
 
 
+def test_a_server_that_sends_all_when_asked_for_the_rest_is_read_from_the_start(
+    hub: Hub, models: Models, place: Path
+) -> None:
+    weights = bytes(range(256)) * 100_000
+    hub.repositories[BLIP] = Repository(
+        {"model.safetensors": weights}, LARGE, cut_once={"model.safetensors"}, whole_only=True
+    )
+    said = models("download", "blip")
+    assert said.code == 0, said.err
+    assert [bool(part) for part in hub.downloads("model.safetensors")] == [False, True]
+    assert (place / "blip/model.safetensors").read_bytes() == weights
+    assert not list((place / "blip").rglob("*.incomplete"))
+
+
 def test_what_is_here_is_not_loaded_again(hub: Hub, models: Models, place: Path) -> None:
     hub.repositories[BLIP] = Repository(FILES, LARGE)
     models("download", "blip")

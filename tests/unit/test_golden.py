@@ -18,7 +18,6 @@ from dreamcraft3d.kernels.hashgrid import HashGridSpec
 from dreamcraft3d.kernels.march import PackedSamples
 from dreamcraft3d.priors.guided import (
     classifier_free,
-    classifier_free_beyond,
     perp_neg,
     perp_neg_weights,
     view_shares,
@@ -40,12 +39,6 @@ def as_prediction(*values: float) -> Tensor:
 def test_classifier_free_guidance_is_u_plus_s_times_the_difference() -> None:
     """Imagen's convention, and diffusers': 1 + 7.5 (3 - 1)."""
     assert classifier_free(as_prediction(1.0), as_prediction(3.0), 7.5).item() == 16.0
-
-
-def test_the_other_convention_is_c_plus_s_times_the_difference() -> None:
-    """Released code, DeepFloyd IF without Perp-Neg: 3 + 7.5 (3 - 1), as much as a scale of 8.5 otherwise."""
-    u, c = as_prediction(1.0), as_prediction(3.0)
-    assert classifier_free_beyond(u, c, 7.5).item() == 18.0 == classifier_free(u, c, 8.5).item()
 
 
 @pytest.mark.parametrize(

@@ -231,7 +231,7 @@ def test_a_caption_without_weights_gives_a_sentence(
 ) -> None:
     shutil.copytree(models["blip"], tmp_path / "blip")
     (tmp_path / "blip" / "model.safetensors").unlink()
-    with pytest.raises(UserError, match=r"has no \*\.safetensors"):
+    with pytest.raises(UserError, match=r"it lacks \*\.safetensors"):
         caption_by_blip(FramedPicture(rgb, mask), tmp_path / "blip")
 
 

@@ -14,13 +14,15 @@ from torch import nn
 from dreamcraft3d import cli
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.pipeline.config import STAGES, Preset, ReferenceLosses, load_preset
+from dreamcraft3d.pipeline.losses import weight_at
 from dreamcraft3d.plan.activations import laws, mesh_bytes, pass_bytes, tetrahedra_bytes, volume_bytes
 from dreamcraft3d.plan.choose import GIB, RESERVE, plan_run, plan_stage
 from dreamcraft3d.plan.measure import SUBJECTS, PeakMemory, peak_bytes, small_model
 from dreamcraft3d.plan.measure_scenes import faces_of, mesh_peak, tetrahedra_peak, volume_peak
 from dreamcraft3d.plan.models import CAMERA_PROJECTION
-from dreamcraft3d.plan.stages import Means, moments
+from dreamcraft3d.plan.stages import moments
 from dreamcraft3d.plan.weights import lora_parameters, lora_size, parameters, read_config
+from dreamcraft3d.priors.memory import Means
 
 WITHIN = 0.15
 
@@ -156,6 +158,15 @@ def test_frozen_weights_take_four_bytes_or_two(paper: Preset) -> None:
         assert asked.items["2D prior"] == width * parameters("if-i-xl-unet")
 
 
+def test_with_perp_neg_the_2d_prior_is_asked_under_four_conditions_not_two(paper: Preset) -> None:
+    def activations(perp_neg: bool) -> int:
+        preset = paper.model_copy(update={"priors": paper.priors.model_copy(update={"perp_neg": perp_neg})})
+        asked = next(m for m in moments("coarse", preset, Means()) if m.name == "2D prior is asked")
+        return asked.items["activations"]
+
+    assert activations(True) == pytest.approx(2 * activations(False), rel=0.01)
+
+
 def test_offloaded_priors_are_on_the_card_one_at_a_time(paper: Preset) -> None:
     for stage in ("coarse", "geometry"):
         for moment in moments(stage, paper, Means(offload=True)):
@@ -254,9 +265,11 @@ def test_as_released_has_the_released_loss_weights() -> None:
     for stage in (preset.coarse.distillation, preset.geometry.distillation):
         assert (stage.weight, stage.mu * stage.weight) == (0.1, 0.1)
     assert preset.texture.weight == 0.01
-    assert preset.coarse.sparsity == 0.1
+    entropy = [weight_at(preset.coarse.sparsity, step) for step in (0, 1000, 2000, 4999, 5000, 9999)]
+    assert entropy == pytest.approx([0.1, 5.05, 10.0, 10.0, 0.1, 0.1])
     assert preset.coarse.eikonal == 0.0
-    assert preset.geometry.consistency == 10.0
+    consistency = [weight_at(preset.geometry.consistency, step) for step in (0, 1000, 1500, 2000, 4999)]
+    assert consistency == pytest.approx([10.0, 10.0, 5.5, 1.0, 1.0])
 
 
 def test_as_released_has_the_released_rounds() -> None:
@@ -265,3 +278,25 @@ def test_as_released_has_the_released_rounds() -> None:
     assert texture.restore_levels == levels
     assert len(levels) * (texture.dreambooth_steps + texture.distil_steps) == 5000
     assert (texture.guidance_scale, texture.timesteps) == (2.0, (0.05, 0.5))
+    assert (texture.identifier, texture.camera) == (False, False)
+
+
+def test_as_released_distils_as_the_released_code() -> None:
+    preset, paper = load_preset("as-released"), load_preset("paper")
+    assert preset.priors.perp_neg
+    assert preset.coarse.alternate
+    assert preset.texture.alternate
+    hybrid = preset.geometry.distillation
+    assert (hybrid.timesteps_start, hybrid.timesteps_end, hybrid.view_timesteps) == (
+        (0.02, 0.5),
+        (0.02, 0.5),
+        (0.2, 0.5),
+    )
+    assert (paper.priors.perp_neg, paper.coarse.alternate, paper.texture.alternate) == (False, False, False)
+    assert (paper.texture.identifier, paper.texture.camera) == (True, True)
+
+
+def test_the_papers_preset_smooths_by_nothing_that_was_meant_for_lattices() -> None:
+    paper = load_preset("paper")
+    assert (paper.coarse.smoothness, paper.coarse.colour_smoothness) == (0.0, 0.0)
+    assert (paper.geometry.smoothness, paper.texture.smoothness) == (0.0, 0.0)

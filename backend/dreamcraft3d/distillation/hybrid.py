@@ -25,9 +25,17 @@ class Hybrid:
     view: Guidance
     mu: float = 2.0
 
-    def loss(self, pictures: Tensor, cameras: Cameras, timesteps: Tensor, generator: torch.Generator) -> Tensor:
-        """A scalar; arguments as in :func:`sds_loss`."""
+    def loss(
+        self,
+        pictures: Tensor,
+        cameras: Cameras,
+        timesteps: Tensor,
+        generator: torch.Generator,
+        view_timesteps: Tensor | None = None,
+    ) -> Tensor:
+        """A scalar; arguments as in :func:`sds_loss`. The 3D term has the same timesteps if it is given none."""
         words = sds_loss(pictures, self.flat, cameras, timesteps, generator)
         if not self.mu:
             return words
-        return words + self.mu * sds_loss(pictures, self.view, cameras, timesteps, generator)
+        seen = timesteps if view_timesteps is None else view_timesteps
+        return words + self.mu * sds_loss(pictures, self.view, cameras, seen, generator)

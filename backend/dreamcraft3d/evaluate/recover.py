@@ -78,7 +78,8 @@ def recover_field(truth: Views, surface: Surface, steps: int, resolution: int, s
             occupancy = field.occupancy(32, ray_step)
         field.cosine_anneal = min(1.0, index / (0.5 * steps))
         chosen = torch.randperm(len(GIVEN), generator=generator)[:1]
-        views = render_volume(field, GIVEN[chosen], size, occupancy, ray_step, generator=generator)
+        jitter = torch.rand(len(chosen), size * size, generator=generator)
+        views = render_volume(field, GIVEN[chosen], size, occupancy, ray_step, jitter=jitter)
         loss = F.mse_loss(views.rgb, truth.rgb[chosen]) + F.mse_loss(views.mask, truth.mask[chosen])
         if surface == "sdf":
             loss = loss + 0.01 * (views.samples.slope.norm(dim=-1) - 1).square().mean()

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from transformers import AutoImageProcessor, AutoTokenizer, BlipForConditionalGeneration
 
 from dreamcraft3d.picture.framing import FramedPicture
-from dreamcraft3d.priors.model_folder import broken, check_model_folder
+from dreamcraft3d.priors.model_folder import broken, require_parts
 
 MAX_WORD_PIECES = 30
 _BACKGROUND = re.compile(
@@ -32,7 +32,7 @@ def caption_by_blip(
     Raises:
         UserError: a part of the model is missing or broken.
     """
-    check_model_folder(folder)
+    require_parts(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         processor = AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)

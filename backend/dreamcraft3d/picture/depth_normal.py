@@ -19,7 +19,7 @@ from transformers import AutoImageProcessor, DepthAnythingForDepthEstimation
 
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.picture.surface import Surface
-from dreamcraft3d.priors.model_folder import broken, check_model_folder, load_pipeline, pipeline_class
+from dreamcraft3d.priors.model_folder import broken, load_pipeline, pipeline_class, require_parts
 
 
 def estimate_surface(
@@ -69,7 +69,7 @@ def normals(
     rgb: Tensor, folder: Path, generator: torch.Generator, device: torch.device | str, dtype: torch.dtype
 ) -> Tensor:
     """(S, S, 3) unit normals in the camera's axes, x right, y up, z toward the camera, as Marigold has them, too."""
-    check_model_folder(folder)
+    require_parts(folder)
     if pipeline_class(folder) != "MarigoldNormalsPipeline":
         raise UserError(f"{folder} holds no normal estimator.", "Name the folder of a Marigold normals model.")
     answer, _ = _marigold(MarigoldNormalsPipeline, rgb, folder, generator, device, dtype)
@@ -81,7 +81,7 @@ def _marigold(
     kind: Any, rgb: Tensor, folder: Path, generator: torch.Generator, device: torch.device | str, dtype: torch.dtype
 ) -> tuple[Tensor, str]:
     """(S, S, C) the prediction, and its type; steps and size are those that the folder recommends."""
-    pipeline = load_pipeline(kind, folder, device, dtype)
+    pipeline = load_pipeline(kind, folder, dtype).to(device)
     try:
         prediction = pipeline(rgb.permute(2, 0, 1)[None], generator=generator, output_type="pt").prediction
         return prediction[0].permute(1, 2, 0).to(rgb), pipeline.config.prediction_type
@@ -93,7 +93,7 @@ def _marigold(
 @torch.no_grad()
 def _inverse_depth(rgb: Tensor, folder: Path, device: torch.device | str, dtype: torch.dtype) -> Tensor:
     """(S, S, 1) of Depth Anything V2, near is large."""
-    check_model_folder(folder)
+    require_parts(folder)
     config = folder / "config.json"
     if not config.is_file() or json.loads(config.read_text(encoding="utf-8")).get("model_type") != "depth_anything":
         raise UserError(f"{folder} holds no depth estimator.", "Name the folder of a Marigold or Depth Anything model.")

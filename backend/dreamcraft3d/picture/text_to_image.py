@@ -37,11 +37,13 @@ def pictures_of_words(
         UserError: a part of the model is missing or broken, or it does not draw from words.
     """
     try:
-        pipeline = load_pipeline(AutoPipelineForText2Image, folder, device, dtype)
+        pipeline = load_pipeline(AutoPipelineForText2Image, folder, dtype)
     except ValueError as error:
         raise UserError(
             f"{folder} holds no model that draws pictures from words ({error}).", "Name that of a text-to-image model."
         ) from error
+    if torch.device(device).type != "cpu":
+        pipeline.enable_model_cpu_offload(device=device)  # text encoder, denoiser and decoder are there one at a time
     try:
         options = {"num_inference_steps": steps, "guidance_scale": guidance_scale, "output_type": "np"}
         drawn = [pipeline(prompt, generator=generator, **options).images[0] for _ in range(count)]

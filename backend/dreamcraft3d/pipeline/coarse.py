@@ -14,7 +14,7 @@ from torch import Tensor
 from dreamcraft3d.distillation.timesteps import Annealed
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.pipeline.config import CoarseSettings
-from dreamcraft3d.pipeline.losses import reference_losses, total
+from dreamcraft3d.pipeline.losses import reference_losses, total, weight_at
 from dreamcraft3d.pipeline.sampled import SampledViews, sample_views, sampled_cameras
 from dreamcraft3d.pipeline.stage import Context, joined, opened, random_cameras
 from dreamcraft3d.render.camera import Cameras
@@ -47,6 +47,7 @@ class CoarseStage:
     """
 
     name = "coarse"
+    samples: Tensor | None = None
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -87,26 +88,27 @@ class CoarseStage:
             self.occupancy = self.field.occupancy(OCCUPANCY, self.ray_step)
         if self.sampled is None and index < self.fit_steps:
             self._sample()
-        losses = self._fit() if index < self.fit_steps else self._distil(index - self.fit_steps)
+        losses = self._fit(index) if index < self.fit_steps else self._distil(index)
         self.optimizer.zero_grad()
         total(losses).backward()
         self.optimizer.step()
         return {name: float(loss.detach()) for name, loss in losses.items()}
 
     def _render(self, cameras: Cameras) -> VolumeViews:
-        here = cameras.to(self.context.device)
-        return render_volume(
-            self.field, here, self.settings.picture, self.occupancy, self.ray_step, generator=self.generator
-        )
+        def render(cameras: Cameras, jitter: Tensor) -> VolumeViews:
+            return render_volume(self.field, cameras, size, self.occupancy, self.ray_step, jitter=jitter)
 
-    def _regularisers(self, views: VolumeViews) -> dict[str, Tensor]:
+        size = self.settings.picture
+        return self.context.rendered(render, cameras, torch.rand(len(cameras), size * size, generator=self.generator))
+
+    def _regularisers(self, views: VolumeViews, index: int) -> dict[str, Tensor]:
         shape, colour = self.field.roughness()
         losses = {"smoothness": self.settings.smoothness * shape + self.settings.colour_smoothness * colour}
         if self.settings.eikonal and self.field.surface == "sdf":
             losses["eikonal"] = self.settings.eikonal * (views.samples.slope.norm(dim=-1) - 1).square().mean()
-        if self.settings.sparsity:
+        if sparsity := weight_at(self.settings.sparsity, index):
             mask = views.mask.clamp(1e-3, 1 - 1e-3)
-            losses["sparsity"] = self.settings.sparsity * F.binary_cross_entropy(mask, mask)
+            losses["sparsity"] = sparsity * F.binary_cross_entropy(mask, mask)
         return losses
 
     def _known_cameras(self) -> tuple[Cameras, Tensor]:
@@ -116,20 +118,20 @@ class CoarseStage:
         chosen = torch.randperm(len(self.sampled), generator=self.generator)[:FITTED]
         return joined(Cameras.at(0.0), self.sampled.cameras[chosen]), chosen
 
-    def _known_losses(self, views: VolumeViews, chosen: Tensor) -> dict[str, Tensor]:
+    def _known_losses(self, views: VolumeViews, chosen: Tensor, index: int) -> dict[str, Tensor]:
         """At the reference's view, the first, and at the sampled ones that follow it; and what regularises all views."""
         weights = self.settings.reference
         first = (views.rgb[:1], views.mask[:1], views.depth[:1], views.normal[:1])
-        losses = reference_losses(weights, self.reference, *first) | self._regularisers(views)
+        losses = reference_losses(weights, self.reference, *first) | self._regularisers(views, index)
         if self.sampled is not None:
             shown, target = slice(1, 1 + len(chosen)), self.sampled[chosen]
             losses["views"] = weights.rgb * ((views.rgb[shown] - target.rgb).square() * target.trusted()).mean()
             losses["outlines"] = weights.mask * F.mse_loss(views.mask[shown], target.mask)
         return losses
 
-    def _fit(self) -> dict[str, Tensor]:
+    def _fit(self, index: int) -> dict[str, Tensor]:
         cameras, chosen = self._known_cameras()
-        return self._known_losses(self._render(cameras), chosen)
+        return self._known_losses(self._render(cameras), chosen, index)
 
     def _sample(self) -> None:
         self.sampled = sample_views(self.context, self.settings, self.generator)
@@ -171,14 +173,19 @@ class CoarseStage:
 
     def _distil(self, index: int) -> dict[str, Tensor]:
         settings = self.settings.distillation
-        progress = index / max(self.steps - self.fit_steps, 1)
+        progress = (index - self.fit_steps) / max(self.steps - self.fit_steps, 1)
+        if self.settings.alternate and index % 2 == 0:
+            return self._fit(index)
         spread = 1.0 if self.fit_steps else opened(progress, settings.views_until)
         known, chosen = self._known_cameras()
         cameras = random_cameras(settings.views, spread, self.generator)
-        views = self._render(joined(known, cameras))
+        views = self._render(cameras if self.settings.alternate else joined(known, cameras))
         timesteps = self.timesteps.draw(progress, len(cameras), 1000, self.generator)
-        distilled = self.hybrid.loss(views.rgb[len(known) :], cameras, timesteps, self.generator)
-        return self._known_losses(views, chosen) | {"distillation": settings.weight * distilled}
+        distilled = self.hybrid.loss(views.rgb[-len(cameras) :], cameras, timesteps, self.generator)
+        beside = (
+            self._regularisers(views, index) if self.settings.alternate else self._known_losses(views, chosen, index)
+        )
+        return beside | {"distillation": settings.weight * distilled}
 
     def state(self) -> dict[str, Any]:
         return {

@@ -16,6 +16,8 @@ StageName = Literal["reference", "coarse", "geometry", "texture"]
 EMBEDDED = "embedded"
 STAGES: tuple[StageName, ...] = ("reference", "coarse", "geometry", "texture")
 Range = tuple[float, float]
+Weight = float | tuple[tuple[float, float], ...]
+"""Of a loss: a number, or points (step of the stage, weight) with straight lines between them."""
 
 
 class _Settings(BaseModel):
@@ -26,13 +28,19 @@ class PriorSettings(_Settings):
     """Which models guide a run: the embedded ones, or models of the catalogue by name.
 
     ``flat`` is the 2D prior of the shape, ``view`` the 3D one, ``texture`` the painter; ``picture`` draws the reference
-    where there are only words.
+    where there are only words. ``matting`` cuts it out, ``depth`` and ``normals`` tell its surface, ``caption`` its words.
+    ``perp_neg``: whether the full-size 2D prior of the shape is pushed away from the views that are not seen (Perp-Neg).
     """
 
     flat: str = EMBEDDED
     view: str = EMBEDDED
     texture: str = EMBEDDED
     picture: str = EMBEDDED
+    matting: str = EMBEDDED
+    depth: str = EMBEDDED
+    normals: str = EMBEDDED
+    caption: str = EMBEDDED
+    perp_neg: bool = True
 
     @property
     def full(self) -> bool:
@@ -43,7 +51,11 @@ class PriorSettings(_Settings):
     def _all_or_none(self) -> Self:
         chosen = [name == EMBEDDED for name in (self.flat, self.view, self.texture, self.picture)]
         if any(chosen) != all(chosen):
-            raise ValueError("either all priors are embedded ones, or none")
+            raise ValueError("of flat, view, texture and picture, either all are embedded ones, or none")
+        if (self.depth == EMBEDDED) != (self.normals == EMBEDDED):
+            raise ValueError("either both depth and normals are estimated by the embedded model, or none")
+        if not self.full and self.caption != EMBEDDED:
+            raise ValueError("the embedded priors do not know the words of other captions")
         return self
 
 
@@ -66,7 +78,8 @@ class Distillation(_Settings):
     """Hybrid score distillation: the weight of the 2D term, mu times which is the 3D term's, and the timesteps.
 
     Timesteps move from ``timesteps_start`` to ``timesteps_end`` (fractions of the schedule) over the first
-    ``annealed_until`` of the stage; views open from the reference's to all over the first ``views_until``.
+    ``annealed_until`` of the stage; views open from the reference's to all over the first ``views_until``. The 3D term has
+    the same timesteps, or a range ``view_timesteps`` of its own.
     """
 
     weight: float
@@ -78,6 +91,7 @@ class Distillation(_Settings):
     timesteps_end: Range
     annealed_until: float
     views_until: float
+    view_timesteps: Range | None = None
 
 
 class ReferenceLosses(_Settings):
@@ -90,7 +104,10 @@ class ReferenceLosses(_Settings):
 
 
 class CoarseSettings(_Settings):
-    """The implicit surface: dense lattice or hash grid, first as a density (NeRF), then as a signed distance (NeuS)."""
+    """The implicit surface: dense lattice or hash grid, first as a density (NeRF), then as a signed distance (NeuS).
+
+    ``alternate``: whether steps that look at the reference take turns with steps that distil, or each step does both.
+    """
 
     encoding: Literal["dense", "hash"]
     resolution: int
@@ -109,8 +126,9 @@ class CoarseSettings(_Settings):
     colour_rate: float
     smoothness: float
     colour_smoothness: float
-    sparsity: float
+    sparsity: Weight
     eikonal: float
+    alternate: bool
     reference: ReferenceLosses
     distillation: Distillation
 
@@ -131,7 +149,7 @@ class GeometrySettings(_Settings):
     shape_rate: float
     colour_rate: float
     normal_share: float
-    consistency: float
+    consistency: Weight
     laplacian: float
     smoothness: float
     breadth: int
@@ -142,8 +160,11 @@ class GeometrySettings(_Settings):
 class TextureSettings(_Settings):
     """Bootstrapped score distillation: rounds of restoring, DreamBooth and distilling against a LoRA.
 
-    ``restore_levels`` are the noise levels t' of the rounds, one each. A ``dreambooth_rank`` of 0 trains all its weights.
-    Distillation leaves colours broader than ``breadth`` pixels as they are; 0 leaves none.
+    ``restore_levels`` are the noise levels t' of the rounds, one each. A ``dreambooth_rank`` of 0 trains all
+    its weights, at ``dreambooth_rate``; one that is itself a LoRA learns at ``lora_rate``. ``identifier``: whether its
+    words name this one object, or are the prompt. ``camera``: whether it and the LoRA are told where renders are seen
+    from. ``alternate`` as in the coarse stage. Distillation leaves colours broader than ``breadth`` pixels as they are;
+    0 leaves none.
     """
 
     colour_resolution: int
@@ -157,6 +178,8 @@ class TextureSettings(_Settings):
     dreambooth_steps: int
     dreambooth_batch: int
     dreambooth_rate: float
+    identifier: bool
+    camera: bool
     distil_steps: int
     lora_rank: int
     lora_rate: float
@@ -167,6 +190,7 @@ class TextureSettings(_Settings):
     breadth: int
     views: int
     timesteps: Range
+    alternate: bool
     reference: ReferenceLosses
 
 

@@ -14,11 +14,12 @@ from torch import Tensor
 from dreamcraft3d.picture.framing import FRONT_FILL
 from dreamcraft3d.pipeline.coarse import CoarseStage, load_field
 from dreamcraft3d.pipeline.config import STAGES, StageName
+from dreamcraft3d.pipeline.estimators import run_estimators
 from dreamcraft3d.pipeline.finish import export_run
 from dreamcraft3d.pipeline.geometry import GeometryStage, load_shape
+from dreamcraft3d.pipeline.ladder import Ladder
 from dreamcraft3d.pipeline.reference import (
     Reference,
-    describe,
     in_colours_of,
     make_reference,
     picture_from_file,
@@ -30,6 +31,7 @@ from dreamcraft3d.pipeline.run_priors import run_priors
 from dreamcraft3d.pipeline.stage import Context, Stage
 from dreamcraft3d.pipeline.texture import TextureStage
 from dreamcraft3d.priors.base import Priors
+from dreamcraft3d.priors.memory import free_memory, ran_out_of_memory
 from dreamcraft3d.render.camera import Cameras, half_height
 from dreamcraft3d.shape.colour import nearest_colours
 from dreamcraft3d.shape.mesh import Mesh
@@ -52,7 +54,11 @@ class Observer(Protocol):
         ...
 
     def stepped(self, stage: str, done: int, losses: dict[str, float]) -> None:
-        """``done`` steps of a stage are taken."""
+        """``done`` steps of a stage are taken; of the last, its losses and other numbers by name."""
+        ...
+
+    def sampled(self, stage: str, done: int, pictures: Tensor) -> None:
+        """The step after which ``done`` are taken drew these pictures (N, S, S, 3), sRGB in [0, 1], to learn from."""
         ...
 
     def ended(self, stage: str, seconds: float) -> None:
@@ -93,19 +99,32 @@ class Driver:
         self.folder = folder
         self.observer = observer
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.ladder = Ladder(folder, request.preset, self.device)
+        self.stage: StageName = "reference"
         self.seconds: dict[str, dict[str, float]] = folder.read_json("progress.json")
 
     def run(self) -> dict[str, object] | None:
-        """Do what is still to be done.
+        """Do what is still to be done; where memory runs out, again by the next means to need less of it.
 
         Returns:
             the metrics written to ``metrics.json``, or None if the run ends with the reference picture.
 
         Raises:
-            UserError: something given is unusable; the sentence says what.
+            UserError: something given is unusable, or memory does not suffice; the sentence says what.
             Stopped: the observer wanted it.
         """
-        priors = run_priors(self.request.preset.priors, self.device)
+        while True:
+            try:
+                return self._run()
+            except (RuntimeError, MemoryError) as error:
+                if not ran_out_of_memory(error):
+                    raise
+                self.observer.said(self.ladder.climb(self.stage, error))
+            free_memory()  # after the error has gone, which holds on to all that was there when it was raised
+
+    def _run(self) -> dict[str, object] | None:
+        means = self.ladder.means
+        priors = run_priors(self.request.preset.priors, self.device, means)
         mesh, placement = self._given_mesh()
         reference = self._reference(priors, mesh)
         self.observer.pictured(reference.rgb[0])
@@ -113,8 +132,9 @@ class Driver:
             return None
         if self.observer.wants_stop():
             raise Stopped
-        context = Context(self.request.preset, priors, reference, self.device, self.request.seed)
+        context = Context(self.request.preset, priors, reference, self.device, self.request.seed, means)
         for name in STAGES[STAGES.index(self.request.first) : STAGES.index(self.request.until) + 1]:
+            self.stage = name
             if not self.folder.result(name).is_file():
                 self._run_stage(self._make_stage(name, context, mesh), placement)
         return export_run(self.request, self.folder, reference, placement, self.device)
@@ -138,17 +158,18 @@ class Driver:
         if prompt:
             prompt = priors.check_prompt(prompt)
             self.observer.said(f'Words used: "{prompt}".')
+        estimators = run_estimators(self.request.preset.priors, self.device, self.ladder.means.half)
         if self.request.image is not None:
-            picture = picture_from_file(self.folder.path / self.request.image, priors.picture_size)
+            picture = picture_from_file(self.folder.path / self.request.image, priors.picture_size, estimators)
             if not prompt:
-                prompt = describe(picture)
+                prompt = estimators.describe(picture)
                 self.observer.said(f'No prompt was given; the picture reads as "{prompt}".')
-            reference = make_reference(prompt, picture, self.device)
+            reference = make_reference(prompt, picture, estimators, generator)
         elif mesh is not None:
-            reference = reference_from_mesh(priors, prompt, mesh, settings, generator)
+            reference = reference_from_mesh(priors, prompt, mesh, settings, generator, estimators)
         else:
-            picture = picture_from_words(priors, prompt, settings, generator)
-            reference = make_reference(prompt, picture, self.device)
+            picture = picture_from_words(priors, prompt, settings, generator, estimators)
+            reference = make_reference(prompt, picture, estimators, generator)
         self.folder.save_views("reference", reference_pictures(reference))
         reference.save(path)
         self.folder.write_json("reference.json", {"prompt": prompt})
@@ -185,6 +206,8 @@ class Driver:
             losses = stage.step(done)
             done += 1
             self.observer.stepped(stage.name, done, losses)
+            if stage.samples is not None:
+                self.observer.sampled(stage.name, done, stage.samples)
             self.observer.shaped(stage.name, partial(_placed_surface, stage, placement))
             stop = self.observer.wants_stop()
             if stop or time.monotonic() - kept > CHECKPOINT_SECONDS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from dreamcraft3d.distillation.detail import detail
 from dreamcraft3d.distillation.sds import sds_loss
 from dreamcraft3d.distillation.timesteps import Annealed
 from dreamcraft3d.pipeline.config import GeometrySettings
-from dreamcraft3d.pipeline.losses import reference_losses, total
+from dreamcraft3d.pipeline.losses import reference_losses, total, weight_at
 from dreamcraft3d.pipeline.stage import Context, joined, opened, random_cameras
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.render.mesh import MeshViews, render_mesh
@@ -34,6 +35,7 @@ class GeometryStage:
     """
 
     name = "geometry"
+    samples: Tensor | None = None
 
     def __init__(
         self, context: Context, signed_distance: Callable[[Tensor], Tensor], albedo: Albedo, resolution: int
@@ -68,9 +70,8 @@ class GeometryStage:
         progress = index / self.steps
         cameras = random_cameras(settings.views, opened(progress, settings.views_until), self.generator)
         mesh = self.dmtet.extract()
-        views = render_mesh(
-            mesh, joined(Cameras.at(0.0), cameras).to(self.context.device), self.settings.picture, albedo=self.colour
-        )
+        render = partial(render_mesh, mesh, size=self.settings.picture, albedo=self.colour)
+        views = self.context.rendered(render, joined(Cameras.at(0.0), cameras))
         losses = reference_losses(
             self.settings.reference, self.reference, views.rgb[:1], views.mask[:1], views.depth[:1], views.normal[:1]
         )
@@ -80,9 +81,14 @@ class GeometryStage:
             loss = sds_loss(pictures, self.normals, cameras, timesteps, self.generator)
         else:
             pictures = detail(views.rgb[1:], views.mask[1:], self.settings.breadth)
-            loss = self.hybrid.loss(pictures, cameras, timesteps, self.generator)
+            seen = None
+            if settings.view_timesteps is not None:
+                own = Annealed(settings.view_timesteps, settings.view_timesteps, 0.0)
+                seen = own.draw(progress, len(cameras), 1000, self.generator)
+            loss = self.hybrid.loss(pictures, cameras, timesteps, self.generator, seen)
         losses["distillation"] = settings.weight * loss
-        losses["consistency"] = self.settings.consistency * normal_consistency(mesh.vertices, mesh.faces)
+        consistency = weight_at(self.settings.consistency, index)
+        losses["consistency"] = consistency * normal_consistency(mesh.vertices, mesh.faces)
         if self.settings.laplacian:
             losses["laplacian"] = self.settings.laplacian * mesh_laplacian(mesh.vertices, mesh.faces)
         losses["smoothness"] = self.settings.smoothness * self.colour.smoothness()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from dreamcraft3d.pipeline.config import ReferenceLosses
+from dreamcraft3d.pipeline.config import ReferenceLosses, Weight
 from dreamcraft3d.pipeline.reference import Reference
 
 
@@ -49,6 +50,14 @@ def reference_losses(
     if weights.normal:
         losses["normal"] = weights.normal * normal_cosine(normal, reference.normal, reference.mask)
     return losses
+
+
+def weight_at(weight: Weight, step: int) -> float:
+    """A loss' weight at a step of its stage; before the first point and after the last it stays as it is there."""
+    if isinstance(weight, int | float):
+        return weight
+    steps, weights = zip(*weight, strict=True)
+    return float(np.interp(step, steps, weights))
 
 
 def total(losses: dict[str, Tensor]) -> Tensor:

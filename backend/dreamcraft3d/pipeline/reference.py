@@ -13,15 +13,13 @@ from scipy.ndimage import binary_erosion, distance_transform_edt
 from torch import Tensor
 
 from dreamcraft3d.errors import UserError
-from dreamcraft3d.picture.caption import Captioner
 from dreamcraft3d.picture.framing import FramedPicture, frame
 from dreamcraft3d.picture.grain import without_grain
 from dreamcraft3d.picture.load import load_picture
-from dreamcraft3d.picture.matting import cut_out
 from dreamcraft3d.picture.outline import outlines
 from dreamcraft3d.picture.palette import with_palette
-from dreamcraft3d.picture.surface import SurfaceEstimator
 from dreamcraft3d.pipeline.config import ReferenceSettings
+from dreamcraft3d.pipeline.estimators import Estimators
 from dreamcraft3d.priors.base import Drawing, Priors
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.render.mesh import render_mesh
@@ -79,17 +77,17 @@ def _resized(picture: Tensor, size: int) -> Tensor:
     ).permute(0, 2, 3, 1)
 
 
-def picture_from_file(path: Path, size: int) -> FramedPicture:
+def picture_from_file(path: Path, size: int, estimators: Estimators) -> FramedPicture:
     """A picture file, cut out and framed.
 
     Raises:
         UserError: the file is missing, broken, or shows no object that can be cut out.
     """
-    return frame(cut_out(load_picture(path)), size)
+    return frame(estimators.cut_out(load_picture(path)), size)
 
 
 def picture_from_words(
-    priors: Priors, prompt: str, settings: ReferenceSettings, generator: torch.Generator
+    priors: Priors, prompt: str, settings: ReferenceSettings, generator: torch.Generator, estimators: Estimators
 ) -> FramedPicture:
     """The best of several pictures drawn for a prompt, freed from grain.
 
@@ -100,25 +98,28 @@ def picture_from_words(
     for picture in priors.draw(prompt, wish, generator):
         flat = without_grain(picture.cpu())
         with suppress(UserError):  # it shows nothing
-            return frame(cut_out(torch.cat([flat, torch.ones_like(flat[..., :1])], dim=-1)), priors.picture_size)
+            opaque = torch.cat([flat, torch.ones_like(flat[..., :1])], dim=-1)
+            return frame(estimators.cut_out(opaque), priors.picture_size)
     raise UserError(f'No drawing of "{prompt}" shows an object.', "Try another seed, or fewer and simpler words.")
 
 
-def describe(picture: FramedPicture) -> str:
-    """Words for a picture given without any: the nearest caption the embedded priors know."""
-    return Captioner.load().caption(picture)
-
-
-def make_reference(prompt: str, picture: FramedPicture, device: torch.device | str) -> Reference:
+def make_reference(
+    prompt: str, picture: FramedPicture, estimators: Estimators, generator: torch.Generator
+) -> Reference:
     """Estimate depth and normals of a framed picture."""
-    rgb, mask = picture.rgb[None].to(device), picture.mask[None].to(device)
-    surface = SurfaceEstimator.load().to(device).estimate(rgb, mask)
+    surface = estimators.surface(picture, generator)
+    rgb, mask = (each[None].to(estimators.device) for each in (picture.rgb, picture.mask))
     x, y, z = surface.normal.unbind(dim=-1)  # of the front camera: right is world +y, up +z, toward it +x
     return Reference(prompt, rgb, mask, surface.depth, torch.stack([z, x, y], dim=-1))
 
 
 def reference_from_mesh(
-    priors: Priors, prompt: str, mesh: Mesh, settings: ReferenceSettings, generator: torch.Generator
+    priors: Priors,
+    prompt: str,
+    mesh: Mesh,
+    settings: ReferenceSettings,
+    generator: torch.Generator,
+    estimators: Estimators,
 ) -> Reference:
     """A picture of a given mesh as the words would have it: its own front, in the colours of a picture drawn for them.
 
@@ -131,7 +132,7 @@ def reference_from_mesh(
     Raises:
         UserError: no picture drawn for the words shows an object.
     """
-    drawn = picture_from_words(priors, prompt, settings, generator)
+    drawn = picture_from_words(priors, prompt, settings, generator, estimators)
     views = render_mesh(mesh, Cameras.at(0.0).to(mesh.vertices.device), priors.picture_size)
     inside = views.mask[..., 0] > 0.5
     rgb = views.rgb.clone()

@@ -66,6 +66,10 @@ class RunFolder:
         """Where a finished stage's result lies."""
         return self.path / f"{stage}.safetensors"
 
+    def log(self, stage: str) -> Path:
+        """Where TensorBoard's files of a stage are."""
+        return self.path / "log" / stage
+
     @staticmethod
     def create(output: Path, copies: dict[str, Path | None]) -> tuple[RunFolder, dict[str, str | None]]:
         """Make the folder beside ``output`` and copy the given files into it; an older run there is kept aside.

@@ -12,6 +12,7 @@ from dreamcraft3d.pipeline.config import PriorSettings
 from dreamcraft3d.priors.base import Priors
 from dreamcraft3d.priors.embedded import EmbeddedPrior
 from dreamcraft3d.priors.embedded_priors import EmbeddedPriors
+from dreamcraft3d.priors.memory import NO_MEANS, Means
 from dreamcraft3d.priors.zero123 import Zero123Kind
 from dreamcraft3d.priors.zero123_checkpoint import convert_checkpoint
 
@@ -22,14 +23,14 @@ KINDS = {
 }
 
 
-def run_priors(settings: PriorSettings, device: torch.device) -> Priors:
-    """The priors that a preset names.
+def run_priors(settings: PriorSettings, device: torch.device, means: Means = NO_MEANS) -> Priors:
+    """The priors that a preset names, made to fit by the means given.
 
     Raises:
         UserError: a model is not on this machine, or cannot be what it is named for.
     """
     if not settings.full:
-        return EmbeddedPriors(EmbeddedPrior.load(device=device).requires_grad_(False))
+        return EmbeddedPriors(EmbeddedPrior.load(device=device).requires_grad_(False), means)
     if settings.view not in KINDS:
         raise UserError(f"{settings.view} is no Zero-1-to-3 model.", f"The 3D prior can be one of: {', '.join(KINDS)}.")
     # It brings diffusers' pipelines, which take seconds to come.
@@ -42,6 +43,8 @@ def run_priors(settings: PriorSettings, device: torch.device) -> Priors:
         picture=installed_folder(settings.picture),
         kind=KINDS[settings.view],
         device=device,
+        perp_neg=settings.perp_neg,
+        means=means,
     )
 
 

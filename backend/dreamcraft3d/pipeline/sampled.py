@@ -12,6 +12,7 @@ from dreamcraft3d.picture.outline import outlines
 from dreamcraft3d.picture.palette import with_palette
 from dreamcraft3d.pipeline.config import CoarseSettings
 from dreamcraft3d.pipeline.stage import Context
+from dreamcraft3d.priors.embedded import ReferenceGuidance
 from dreamcraft3d.priors.embedded_priors import EmbeddedPriors
 from dreamcraft3d.priors.sampling import noised, restore
 from dreamcraft3d.render.camera import Cameras
@@ -52,7 +53,7 @@ def sample_views(context: Context, settings: CoarseSettings, generator: torch.Ge
     cameras = sampled_cameras(settings.sampled_views)
     here = cameras.to(context.device)
     assert isinstance(context.priors, EmbeddedPriors)  # no other one has sketches; presets see to it
-    guidance = context.priors.view(context.reference.rgb, settings.sampled_view_scale)
+    guidance = ReferenceGuidance(context.priors.prior, context.reference.rgb, settings.sampled_view_scale)
     noisy = noised(guidance, guidance.sketched(here), settings.sampled_view_start, generator, alike=True)
     latents = restore(guidance, noisy, here, settings.sampled_view_start, settings.sampled_view_steps)
     pictures = guidance.prior.latents.decode(latents).clamp(0, 1)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,19 +14,28 @@ from dreamcraft3d.distillation.hybrid import Hybrid
 from dreamcraft3d.pipeline.config import Distillation, Preset
 from dreamcraft3d.pipeline.reference import Reference
 from dreamcraft3d.priors.base import Priors
+from dreamcraft3d.priors.memory import NO_MEANS, Means
 from dreamcraft3d.render.camera import Cameras
+from dreamcraft3d.render.in_turn import in_turn
 from dreamcraft3d.shape.mesh import Mesh
+
+Views = TypeVar("Views")
 
 
 @dataclass(frozen=True)
 class Context:
-    """What all stages share."""
+    """What all stages share.
+
+    Attributes:
+        means: by which the run fits into memory; that views are rendered one after another is the stages' own part.
+    """
 
     preset: Preset
     priors: Priors
     reference: Reference
     device: torch.device
     seed: int
+    means: Means = NO_MEANS
 
     def hybrid(self, settings: Distillation) -> Hybrid:
         """The 2D and the 3D prior, asked for this run's words and picture."""
@@ -35,15 +45,25 @@ class Context:
             settings.mu,
         )
 
+    def rendered(self, render: Callable[..., Views], cameras: Cameras, *more: Tensor) -> Views:
+        """``render(cameras, *more)``, as memory allows; see :func:`in_turn`."""
+        here = cameras.to(self.device)
+        return in_turn(render, here, *more) if self.means.one_view else render(here, *more)
+
 
 class Stage(Protocol):
-    """An optimisation in ``steps`` steps."""
+    """An optimisation in ``steps`` steps.
+
+    Attributes:
+        samples: pictures (N, S, S, 3) that the last step drew to learn from; None where it drew none.
+    """
 
     name: str
     steps: int
+    samples: Tensor | None
 
     def step(self, index: int) -> dict[str, float]:
-        """Take step ``index`` (from 0) and tell its losses by name."""
+        """Take step ``index`` (from 0) and tell its losses, and other numbers, by name."""
         ...
 
     def state(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ is restored changes less each time.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from dreamcraft3d.pipeline.geometry import save_shape
 from dreamcraft3d.pipeline.losses import reference_losses, total
 from dreamcraft3d.pipeline.stage import Context, joined, random_cameras
 from dreamcraft3d.priors.base import Guidance
+from dreamcraft3d.priors.memory import LORA_RANK
 from dreamcraft3d.priors.words import identified
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.render.mesh import render_mesh
@@ -39,6 +41,7 @@ class TextureStage:
     """
 
     name = "texture"
+    samples: Tensor | None = None
 
     def __init__(self, context: Context, mesh: Mesh, albedo: Albedo, fresh: bool = False) -> None:
         self.context = context
@@ -54,10 +57,13 @@ class TextureStage:
         self.colour = DenseColour(self.settings.colour_resolution, half_extent).to(context.device).imitate(albedo)
         self.optimizer = torch.optim.Adam(self.colour.parameters(), lr=self.settings.colour_rate, betas=(0.9, 0.99))
         prompt = context.reference.prompt
-        rank = self.settings.dreambooth_rank or None
-        self.dreambooth = context.priors.dreambooth(identified(prompt), self.settings.guidance_scale, rank)
-        self.lora = context.priors.lora(prompt, self.settings.lora_rank)
-        rates = self.settings.dreambooth_rate, self.settings.lora_rate
+        rank = self.settings.dreambooth_rank or (LORA_RANK if context.means.lora else None)
+        words, scale, camera = prompt, self.settings.guidance_scale, self.settings.camera
+        if self.settings.identifier:
+            words = identified(prompt)
+        self.dreambooth = context.priors.dreambooth(words, scale, rank, camera)
+        self.lora = context.priors.lora(prompt, self.settings.lora_rank, camera)
+        rates = self.settings.lora_rate if rank else self.settings.dreambooth_rate, self.settings.lora_rate
         self.dreambooth_optimizer = torch.optim.AdamW(self.dreambooth.parameters, lr=rates[0])
         self.lora_optimizer = torch.optim.AdamW(self.lora.parameters, lr=rates[1])
         elevations = [(-5.0, 30.0, 10.0)[i % 3] for i in range(self.settings.restored_views)]
@@ -67,11 +73,18 @@ class TextureStage:
 
     def step(self, index: int) -> dict[str, float]:
         round_index, within = divmod(index, self.round_steps)
+        level = self.levels[round_index]
+        self.samples = None
         if within == 0:
-            self.restored = self._restore(self.levels[round_index])
+            self.restored = self._restore(level)
+            self.samples = self.context.priors.decode(self.restored)
         if within < self.settings.dreambooth_steps:
-            return self._train_dreambooth()
-        return self._distil()
+            numbers = self._train_dreambooth()
+        elif self.settings.alternate and within % 2 == 0:
+            numbers = self._match_reference()
+        else:
+            numbers = self._distil()
+        return numbers | {"round": round_index + 1, "t'": level}
 
     @torch.no_grad()
     def _restore(self, level: float) -> Tensor:
@@ -97,15 +110,28 @@ class TextureStage:
         self.dreambooth_optimizer.step()
         return {"dreambooth": float(loss.detach())}
 
+    def _match_reference(self) -> dict[str, float]:
+        """A step that looks at the reference alone."""
+        front = Cameras.at(0.0).to(self.context.device)
+        views = render_mesh(self.mesh, front, self.settings.picture, albedo=self.colour)
+        seen = views.rgb, views.mask, views.depth, views.normal
+        losses = reference_losses(self.settings.reference, self.reference, *seen)
+        losses["smoothness"] = self.settings.smoothness * self.colour.smoothness()
+        self.optimizer.zero_grad()
+        total(losses).backward()
+        self.optimizer.step()
+        return {name: float(loss.detach()) for name, loss in losses.items()}
+
     def _distil(self) -> dict[str, float]:
         settings = self.settings
         cameras = random_cameras(settings.views, 1.0, self.generator)
-        views = render_mesh(
-            self.mesh, joined(Cameras.at(0.0), cameras).to(self.context.device), settings.picture, albedo=self.colour
-        )
+        render = partial(render_mesh, self.mesh, size=settings.picture, albedo=self.colour)
+        views = self.context.rendered(render, joined(Cameras.at(0.0), cameras))
         losses = reference_losses(
             settings.reference, self.reference, views.rgb[:1], views.mask[:1], views.depth[:1], views.normal[:1]
         )
+        if settings.alternate:
+            losses = {}
         low, high = (int(x * 1000) for x in settings.timesteps)
         timesteps = torch.randint(low, high, (len(cameras),), generator=self.generator)
         pictures = detail(views.rgb[1:], views.mask[1:], settings.breadth)

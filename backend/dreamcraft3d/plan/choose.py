@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.pipeline.config import STAGES, Preset, StageName
-from dreamcraft3d.plan.stages import SENTENCES, Means, Moment, applicable, moments
+from dreamcraft3d.pipeline.ladder import APPLICABLE
+from dreamcraft3d.plan.stages import Moment, moments
+from dreamcraft3d.priors.memory import SENTENCES, Means
 
 GIB = 1 << 30
 RESERVE = GIB
@@ -50,7 +52,7 @@ def plan_run(preset: Preset, vram: float) -> list[StagePlan]:
     Raises:
         UserError: the preset has no full-size priors, or names one that is not known.
     """
-    if "embedded" in preset.priors.model_dump().values():
+    if not preset.priors.full:
         raise UserError(
             f"The preset {preset.name} is guided by the embedded priors, which need no graphics card.",
             "Plan for one with full-size priors, such as --preset paper.",
@@ -63,7 +65,7 @@ def plan_stage(stage: StageName, preset: Preset, room: int) -> StagePlan:
 
     A dearer means is taken only where all the cheaper ones together do not do.
     """
-    names = applicable(stage)
+    names = APPLICABLE[stage]
     for chosen in range(1 << len(names)):  # in binary, the dearest is the highest bit; the last has them all
         means = Means(**{name: bool(chosen >> index & 1) for index, name in enumerate(names)})
         plan = StagePlan(stage, means, moments(stage, preset, means), room)

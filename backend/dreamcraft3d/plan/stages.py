@@ -14,36 +14,13 @@ from dreamcraft3d.pipeline.config import Preset, StageName
 from dreamcraft3d.plan.activations import mesh_bytes, pass_bytes, tetrahedra_bytes, volume_bytes
 from dreamcraft3d.plan.models import MARIGOLD, VAE, VAE_CHANNELS, Anatomy, anatomy
 from dreamcraft3d.plan.weights import lora_parameters, parameters
+from dreamcraft3d.priors.memory import LORA_RANK, Means
 
 TRAINED = 16
 """Bytes of a trained weight: itself, its gradient, AdamW's two averages."""
 
-DREAMBOOTH_RANK = 64
 FACES = 28
 """Faces of a surface for each square of the grid's cells along a side: of a sphere that fills the grid, counted."""
-
-
-@dataclass(frozen=True)
-class Means:
-    """How a stage is made to fit; all off: everything on the card, in float32, all views at once."""
-
-    half: bool = False
-    words_elsewhere: bool = False
-    one_view: bool = False
-    checkpointing: bool = False
-    offload: bool = False
-    lora: bool = False
-
-
-SENTENCES = {
-    "half": "frozen models in bfloat16",
-    "words_elsewhere": "the text encoder on the processor, once",
-    "one_view": "views one after another, gradients added up",
-    "checkpointing": "gradient checkpointing",
-    "offload": "models on the card only while they are asked",
-    "lora": "DreamBooth as a LoRA, not all weights",
-}
-"""The means in words, the cheapest first. Loading the text encoder alone, before all else, is always done."""
 
 
 @dataclass
@@ -61,17 +38,6 @@ class Moment:
 def moments(stage: StageName, preset: Preset, means: Means) -> list[Moment]:
     """What a stage holds at each of its moments."""
     return _STAGES[stage](preset, means)
-
-
-def applicable(stage: StageName) -> tuple[str, ...]:
-    """The means that change anything in a stage, the cheapest first."""
-    unused = {
-        "reference": ("one_view", "checkpointing", "offload", "lora"),
-        "coarse": ("lora",),
-        "geometry": ("lora", "words_elsewhere"),
-        "texture": (),
-    }
-    return tuple(name for name in SENTENCES if name not in unused[stage])
 
 
 def _width(means: Means) -> int:
@@ -128,7 +94,8 @@ def _hybrid(preset: Preset, means: Means, views: int, held: dict[str, int]) -> l
         here = {name: model} if means.offload else priors
         weights = {n: m.unet_bytes(width) + m.encoder_bytes(width) for n, m in here.items()}
         through = model.encoder_pass("checkpointed" if means.checkpointing else "through", asked, means.half)
-        activations = through + model.unet_pass("infer", 2 * asked, means.half)  # with and without the condition
+        conditions = 4 if name == "2D prior" and preset.priors.perp_neg else 2  # none, the view's, and two avoided
+        activations = through + model.unet_pass("infer", conditions * asked, means.half)
         found.append(Moment(f"{name} is asked", held | weights | {"activations": activations}))
     return found
 
@@ -142,41 +109,32 @@ def _texture(preset: Preset, means: Means) -> list[Moment]:
     through = "checkpointed" if means.checkpointing else "through"
     scaled = views if settings.guidance_scale == 1 else 2 * views
 
-    colours = {"colours, gradient, optimiser": TRAINED * 3 * settings.colour_resolution**3}
-    frozen = {"frozen UNet, encoder": model.unet_bytes(width) + model.encoder_bytes(width)}
-    lora = {"LoRA, gradient, optimiser": TRAINED * lora_parameters(model.unet, settings.lora_rank)}
-    if means.lora:
-        dreambooth = {"DreamBooth LoRA, gradient, optimiser": TRAINED * lora_parameters(model.unet, DREAMBOOTH_RANK)}
-        lora_base, encoder = {}, {}
+    held = {"colours, gradient, optimiser": TRAINED * 3 * settings.colour_resolution**3}
+    held["frozen UNet, autoencoder"] = model.unet_bytes(width) + width * parameters(VAE)
+    held["LoRA, gradient, optimiser"] = TRAINED * lora_parameters(model.unet, settings.lora_rank)
+    if means.lora or settings.dreambooth_rank:
+        rank = settings.dreambooth_rank or LORA_RANK
+        held["DreamBooth LoRA, gradient, optimiser"] = TRAINED * lora_parameters(model.unet, rank)
     else:
-        dreambooth = {"DreamBooth, gradient, optimiser": TRAINED * parameters(model.unet)}
-        lora_base = {"UNet under the LoRA": model.unet_bytes(width)}
-        encoder = {"encoder": model.encoder_bytes(width)}
-    everything = frozen | dreambooth | lora_base | lora
+        held["DreamBooth, gradient, optimiser"] = TRAINED * parameters(model.unet)
     render = {"renders": mesh_bytes(settings.picture, preset.geometry.faces, views + 1)}
 
-    def moment(name: str, asked: dict[str, int], activations: int, more: dict[str, int] | None = None) -> Moment:
-        return Moment(
-            name, colours | (asked if means.offload else everything) | (more or {}) | {"activations": activations}
-        )
+    def moment(name: str, activations: int, more: dict[str, int] | None = None) -> Moment:
+        return Moment(name, held | (more or {}) | {"activations": activations})
 
-    base = frozen if means.lora else {}
-    asleep = {"DreamBooth": model.unet_bytes(4)} if not means.lora else dreambooth  # asked only: no optimiser
     return [
         *_words(model, means),
         moment(
             "renders are restored",
-            frozen,
             max(model.unet_pass("infer", 2 * restored, half), model.encoder_pass("infer", restored, half)),
         ),
-        moment("DreamBooth learns", base | dreambooth, model.unet_pass(train, batch, half)),
+        moment("DreamBooth learns", model.unet_pass(train, batch, half)),
         moment(
             "DreamBooth and LoRA are asked",
-            base | encoder | asleep | lora_base | lora,
             model.encoder_pass(through, views, half) + model.unet_pass("infer", scaled, half),
             render,
         ),
-        moment("LoRA learns", base | lora_base | lora, model.unet_pass(train, views, half)),
+        moment("LoRA learns", model.unet_pass(train, views, half)),
     ]
 
 

@@ -29,9 +29,13 @@ class AdaptedGuidance:
         prompt: without view words, which follow the camera.
         scale: classifier-free guidance scale of :meth:`predict_noise`; 1 predicts for the prompt alone.
         lora_rank: None trains every weight of the copy, a number only low-rank additions and the camera's embedding.
+        camera: whether it is told the cameras; if not, it knows of them what the view words say.
     """
 
-    def __init__(self, prior: EmbeddedPrior, prompt: str, scale: float, lora_rank: int | None = None) -> None:
+    def __init__(
+        self, prior: EmbeddedPrior, prompt: str, scale: float, lora_rank: int | None = None, camera: bool = True
+    ) -> None:
+        self.camera = camera
         self.prior = copy.copy(prior)
         self.prior._modules = dict(prior._modules)
         self.unet: UNet2DConditionModel = copy.deepcopy(prior.unet)
@@ -69,10 +73,15 @@ class AdaptedGuidance:
         views = [view_words(a, e) for a, e in zip(cameras.azimuth.tolist(), cameras.elevation.tolist(), strict=True)]
         return torch.stack([self.features[view] for view in views])
 
+    def _features(self, cameras: Cameras, like: Tensor) -> Tensor:
+        """What the UNet is told of B cameras; zeros are no camera."""
+        features = camera_features(cameras.azimuth.to(like), cameras.elevation.to(like), with_reference=False)
+        return features if self.camera else torch.zeros_like(features)
+
     @torch.no_grad()
     def predict_noise(self, noisy: Tensor, timesteps: Tensor, cameras: Cameras) -> Tensor:
         words = self._words(cameras)
-        camera = camera_features(cameras.azimuth.to(noisy), cameras.elevation.to(noisy), with_reference=False)
+        camera = self._features(cameras, noisy)
         if self.scale == 1:
             return self.prior.predict_noise(noisy, timesteps, words, camera)
         nothing = self.features[""].expand_as(words)
@@ -83,5 +92,5 @@ class AdaptedGuidance:
 
     def loss(self, clean: Tensor, cameras: Cameras, generator: torch.Generator) -> Tensor:
         """Denoising loss on encoded pictures (B, C, h, w) seen by B cameras, a scalar."""
-        camera = camera_features(cameras.azimuth.to(clean), cameras.elevation.to(clean), with_reference=False)
+        camera = self._features(cameras, clean)
         return self.prior.denoising_loss(clean, self._words(cameras), camera, generator)

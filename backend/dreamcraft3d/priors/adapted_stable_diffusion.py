@@ -84,6 +84,7 @@ class AdaptedStableDiffusion:
         scale: classifier-free guidance scale of :meth:`predict_noise`; 1 predicts for the prompt alone.
         lora_rank: None trains every weight of a copy, a number only low-rank additions and the camera's embedding.
         preserve: pictures of the class, one of which joins each picture in :meth:`loss`.
+        camera: whether it is told the cameras; if not, it knows of them what the view words say.
 
     Raises:
         UserError: a LoRA on a float16 model, whose range is too small for gradients.
@@ -96,6 +97,7 @@ class AdaptedStableDiffusion:
         scale: float,
         lora_rank: int | None = None,
         preserve: ClassPictures | None = None,
+        camera: bool = True,
     ) -> None:
         if lora_rank is not None and model.dtype == torch.float16:
             raise UserError("A LoRA cannot be trained on a model in float16.", "Load the model in bfloat16 or float32.")
@@ -105,7 +107,8 @@ class AdaptedStableDiffusion:
         self.adapter: str | None = None
         with torch.random.fork_rng():  # layers draw from the global generator; every run shall begin alike
             torch.manual_seed(0)
-            self.camera = CameraEmbedding(model.unet.time_embedding.linear_2.out_features).to(model.device)
+            width = model.unet.time_embedding.linear_2.out_features
+            self.camera = CameraEmbedding(width).to(model.device) if camera else None
             if lora_rank is not None:
                 self.adapter = f"adapted_{len(getattr(model.unet, 'peft_config', {}))}"
                 config = LoraConfig(r=lora_rank, lora_alpha=lora_rank, target_modules=_ATTENTION)
@@ -140,15 +143,16 @@ class AdaptedStableDiffusion:
         if self.adapter is None:
             return {name: p.detach() for name, p in self._trained.items()}
         lora = get_peft_model_state_dict(self.model.unet, adapter_name=self.adapter)
-        camera = {_CAMERA + name: p for name, p in self.camera.state_dict().items()}
+        camera = {} if self.camera is None else {_CAMERA + name: p for name, p in self.camera.state_dict().items()}
         return {name: p.detach() for name, p in (lora | camera).items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         if self.adapter is None:
             self._copy.load_state_dict(state)
             return
-        camera = {name.removeprefix(_CAMERA): p for name, p in state.items() if name.startswith(_CAMERA)}
-        self.camera.load_state_dict(camera)
+        if self.camera is not None:
+            camera = {name.removeprefix(_CAMERA): p for name, p in state.items() if name.startswith(_CAMERA)}
+            self.camera.load_state_dict(camera)
         lora = {name: p for name, p in state.items() if not name.startswith(_CAMERA)}
         set_peft_model_state_dict(self.model.unet, lora, self.adapter)
 
@@ -157,27 +161,33 @@ class AdaptedStableDiffusion:
 
     @torch.no_grad()
     def predict_noise(self, noisy: Tensor, timesteps: Tensor, cameras: Cameras) -> Tensor:
-        camera = _numbers(cameras, noisy)
+        camera = self._numbers(cameras, noisy)
         if self.scale == 1:
             answer = self._answer(noisy, timesteps, self.words.of(cameras), camera)
             return self.model.as_noise(answer, noisy, timesteps)
         twice, steps = torch.cat([noisy] * 2), torch.cat([timesteps] * 2)
-        answer = self._answer(twice, steps, self.words.without_and_with(cameras), torch.cat([camera] * 2))
+        answer = self._answer(
+            twice, steps, self.words.without_and_with(cameras), None if camera is None else camera.repeat(2, 1)
+        )
         without, with_words = self.model.as_noise(answer, twice, steps).chunk(2)
         return classifier_free(without, with_words, self.scale)
 
     def loss(self, clean: Tensor, cameras: Cameras, generator: torch.Generator) -> Tensor:
         """Denoising loss on encoded pictures (B, 4, h, w) seen by B cameras, and on as many of the class; a scalar."""
-        loss = self._denoising(clean, self.words.of(cameras), _numbers(cameras, clean), generator)
+        loss = self._denoising(clean, self.words.of(cameras), self._numbers(cameras, clean), generator)
         if self.preserve is None:
             return loss
         chosen = torch.randint(len(self.preserve.latents), (len(clean),), generator=generator)
         words = self.class_words.of(self.preserve.cameras[chosen])
         latents = self.preserve.latents.to(clean)[chosen]
-        nowhere = torch.zeros(len(clean), CAMERA_NUMBERS, device=clean.device)
+        nowhere = None if self.camera is None else torch.zeros(len(clean), CAMERA_NUMBERS, device=clean.device)
         return loss + self.preserve.weight * self._denoising(latents, words, nowhere, generator)
 
-    def _denoising(self, clean: Tensor, words: Words, camera: Tensor, generator: torch.Generator) -> Tensor:
+    def _numbers(self, cameras: Cameras, like: Tensor) -> Tensor | None:
+        """(B, 16) camera-to-world matrices, row by row; None for a copy that is told no cameras."""
+        return None if self.camera is None else cameras.c2w.flatten(1).to(like)
+
+    def _denoising(self, clean: Tensor, words: Words, camera: Tensor | None, generator: torch.Generator) -> Tensor:
         """Mean squared error of the answer, at uniform timesteps."""
         timesteps = torch.randint(len(self.alphas_cumprod), (len(clean),), generator=generator).to(clean.device)
         noise = torch.randn(clean.shape, generator=generator).to(clean)
@@ -185,20 +195,15 @@ class AdaptedStableDiffusion:
         answer = self._answer(noisy, timesteps, words, camera)
         return F.mse_loss(answer, self.model.target(clean, noise, timesteps))
 
-    def _answer(self, noisy: Tensor, timesteps: Tensor, words: Words, camera: Tensor) -> Tensor:
+    def _answer(self, noisy: Tensor, timesteps: Tensor, words: Words, camera: Tensor | None) -> Tensor:
         half = self.adapter is None and self.model.dtype != torch.float32
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=half):
             return self.model.predict(self.unet, noisy, timesteps, words, camera)
 
 
-def _trainable_copy(unet: Any, camera: CameraEmbedding) -> Any:
-    """A float32 copy of a UNet, free of adapters, with a camera's embedding; all of it with gradients."""
+def _trainable_copy(unet: Any, camera: CameraEmbedding | None) -> Any:
+    """A float32 copy of a UNet, free of adapters, with a camera's embedding or none; all of it with gradients."""
     made = copy.deepcopy(unet)
     made.unload_lora()
     made.class_embedding = camera
     return made.float().requires_grad_(True)
-
-
-def _numbers(cameras: Cameras, like: Tensor) -> Tensor:
-    """(B, 16) camera-to-world matrices, row by row."""
-    return cameras.c2w.flatten(1).to(like)

@@ -30,7 +30,7 @@ class Guidance(Protocol):
 
 
 class Adapted(Guidance, Protocol):
-    """A guidance that is being trained on pictures of one object, and told the camera of each."""
+    """A guidance that is being trained on pictures of one object, each with its camera."""
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -109,10 +109,17 @@ class Priors(Protocol):
         """The frozen 2D prior of the texture stage; works in the same space as the two that follow."""
         ...
 
-    def dreambooth(self, prompt: str, scale: float, rank: int | None) -> Adapted:
-        """A copy of the painter that is to learn the object, by all its weights or by low-rank additions."""
+    def decode(self, encoded: Tensor) -> Tensor:
+        """Pictures (B, S, S, 3) in [0, 1] of what the painter encodes, (B, C, h, w)."""
         ...
 
-    def lora(self, prompt: str, rank: int) -> Adapted:
+    def dreambooth(self, prompt: str, scale: float, rank: int | None, camera: bool = True) -> Adapted:
+        """A copy of the painter that is to learn the object, by all its weights or by low-rank additions.
+
+        ``camera``: whether it is told where pictures are seen from, by more than view words.
+        """
+        ...
+
+    def lora(self, prompt: str, rank: int, camera: bool = True) -> Adapted:
         """One that is to follow the present renders by low-rank additions."""
         ...

@@ -15,8 +15,8 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 from torch import Tensor
 
 from dreamcraft3d.errors import UserError
-from dreamcraft3d.priors.folders import load_alphas_cumprod, load_part, require_parts
 from dreamcraft3d.priors.guided import classifier_free, perp_neg, perp_neg_weights, view_shares
+from dreamcraft3d.priors.model_folder import load_alphas_cumprod, load_part, require_parts
 from dreamcraft3d.priors.text_cache import text_embeddings
 from dreamcraft3d.priors.words import view_words
 from dreamcraft3d.render.camera import Cameras

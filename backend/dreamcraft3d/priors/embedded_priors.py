@@ -9,16 +9,23 @@ from torch import Tensor
 
 from dreamcraft3d.priors import embedded_drawing
 from dreamcraft3d.priors.adapted import AdaptedGuidance
-from dreamcraft3d.priors.base import Drawing
+from dreamcraft3d.priors.base import Adapted, Drawing, Guidance
 from dreamcraft3d.priors.embedded import EmbeddedPrior, ReferenceGuidance, WordsGuidance
+from dreamcraft3d.priors.memory import NO_MEANS, Means
+from dreamcraft3d.priors.one_view import OneView, OneViewAdapted
 from dreamcraft3d.priors.words import NORMAL_MAP, check_words, without_colours
 
 
 @dataclass(frozen=True)
 class EmbeddedPriors:
-    """One UNet for every use; see ``priors/base.py: Priors``."""
+    """One UNet for every use; see ``priors/base.py: Priors``.
+
+    Attributes:
+        means: to need less memory; of these, one view at a time.
+    """
 
     prior: EmbeddedPrior
+    means: Means = NO_MEANS
 
     @property
     def picture_size(self) -> int:
@@ -33,21 +40,30 @@ class EmbeddedPriors:
     def redraw(self, picture: Tensor, prompt: str, wish: Drawing, generator: torch.Generator) -> Tensor:
         return embedded_drawing.redraw(self.prior, picture, prompt, wish, generator)
 
-    def words(self, prompt: str, scale: float) -> WordsGuidance:
-        return WordsGuidance(self.prior, prompt, scale)
+    def words(self, prompt: str, scale: float) -> Guidance:
+        return self._asked(WordsGuidance(self.prior, prompt, scale))
 
-    def normals(self, prompt: str, scale: float) -> WordsGuidance:
+    def normals(self, prompt: str, scale: float) -> Guidance:
         """It was trained on normal maps, too, under words of their own."""
-        return WordsGuidance(self.prior, f"{NORMAL_MAP} {without_colours(prompt)}", scale)
+        return self._asked(WordsGuidance(self.prior, f"{NORMAL_MAP} {without_colours(prompt)}", scale))
 
-    def view(self, reference: Tensor, scale: float) -> ReferenceGuidance:
-        return ReferenceGuidance(self.prior, reference, scale)
+    def view(self, reference: Tensor, scale: float) -> Guidance:
+        return self._asked(ReferenceGuidance(self.prior, reference, scale))
 
-    def painter(self, prompt: str, scale: float) -> WordsGuidance:
-        return WordsGuidance(self.prior, prompt, scale)
+    def painter(self, prompt: str, scale: float) -> Guidance:
+        return self._asked(WordsGuidance(self.prior, prompt, scale))
 
-    def dreambooth(self, prompt: str, scale: float, rank: int | None) -> AdaptedGuidance:
-        return AdaptedGuidance(self.prior, prompt, scale, rank)
+    def decode(self, encoded: Tensor) -> Tensor:
+        return self.prior.latents.decode(encoded).clamp(0, 1)
 
-    def lora(self, prompt: str, rank: int) -> AdaptedGuidance:
-        return AdaptedGuidance(self.prior, prompt, 1.0, rank)
+    def dreambooth(self, prompt: str, scale: float, rank: int | None, camera: bool = True) -> Adapted:
+        return self._taught(AdaptedGuidance(self.prior, prompt, scale, rank, camera))
+
+    def lora(self, prompt: str, rank: int, camera: bool = True) -> Adapted:
+        return self._taught(AdaptedGuidance(self.prior, prompt, 1.0, rank, camera))
+
+    def _asked(self, guidance: Guidance) -> Guidance:
+        return OneView(guidance) if self.means.one_view else guidance
+
+    def _taught(self, adapted: Adapted) -> Adapted:
+        return OneViewAdapted(adapted) if self.means.one_view else adapted

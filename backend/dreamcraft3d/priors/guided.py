@@ -17,14 +17,6 @@ def classifier_free(unconditional: Tensor, conditional: Tensor, scale: float) ->
     return unconditional + scale * (conditional - unconditional)
 
 
-def classifier_free_beyond(unconditional: Tensor, conditional: Tensor, scale: float) -> Tensor:
-    """c + s (c - u): scale 0 is the conditional prediction; the same as a scale of s + 1 in the other convention.
-
-    That of Ho and Salimans, and of the released DreamCraft3D where it asks DeepFloyd IF without Perp-Neg.
-    """
-    return conditional + scale * (conditional - unconditional)
-
-
 def perp_neg(unconditional: Tensor, positive: Tensor, negatives: Tensor, weights: Tensor, scale: float) -> Tensor:
     """u + s (e + sum_i w_i perp(e_i, e)) with e = positive - u and e_i = negative_i - u.
 

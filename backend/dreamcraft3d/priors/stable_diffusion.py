@@ -51,17 +51,19 @@ class StableDiffusion:
 
     Args:
         pipeline: a ``StableDiffusionPipeline`` or ``StableDiffusionXLPipeline``.
+        words_device: where its text encoders work; None is where the UNet is. They rest in the computer's memory.
 
     Raises:
         UserError: the model predicts neither noise nor velocity.
     """
 
-    def __init__(self, pipeline: Any) -> None:
+    def __init__(self, pipeline: Any, words_device: torch.device | None = None) -> None:
         self.pipeline = pipeline
         self.unet: Any = pipeline.unet.eval().requires_grad_(False)
         self.vae: Any = pipeline.vae.eval().requires_grad_(False)
         self.dtype: torch.dtype = self.unet.dtype
         self.device: torch.device = self.unet.device
+        self.words_device = words_device or self.device
         if (
             isinstance(pipeline, StableDiffusionXLPipeline)
             and self.dtype == torch.float16
@@ -78,7 +80,12 @@ class StableDiffusion:
         self.size: int = self.unet.config.sample_size * 2 ** (len(self.vae.config.block_out_channels) - 1)
 
     @staticmethod
-    def load(folder: Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> StableDiffusion:
+    def load(
+        folder: Path,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        words_device: torch.device | None = None,
+    ) -> StableDiffusion:
         """Read a folder in the diffusers layout.
 
         Raises:
@@ -89,15 +96,23 @@ class StableDiffusion:
             raise UserError(
                 f"{folder} holds no Stable Diffusion model.", f"It should be for one of: {', '.join(_KINDS)}."
             )
-        return StableDiffusion(load_pipeline(_KINDS.get(kind, StableDiffusionPipeline), folder, device, dtype))
+        pipeline = load_pipeline(_KINDS.get(kind, StableDiffusionPipeline), folder, dtype)
+        for part in (pipeline.unet, pipeline.vae):
+            part.to(device)
+        return StableDiffusion(pipeline, words_device)
 
     @torch.no_grad()
     def encode_words(self, texts: list[str]) -> Words:
         """Features of N prompts and, in a last row, those of no words."""
+        encoders = [part for name, part in self.pipeline.components.items() if name.startswith("text_encoder")]
+        for encoder in encoders:
+            encoder.to(self.words_device)
         found = self.pipeline.encode_prompt(
-            texts, device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=True
+            texts, device=self.words_device, num_images_per_prompt=1, do_classifier_free_guidance=True
         )
-        tokens, nothing, *pooled = found
+        for encoder in encoders:
+            encoder.to("cpu")
+        tokens, nothing, *pooled = (part.to(self.device) for part in found)
         words = torch.cat([tokens, nothing[:1]])
         return Words(words, torch.cat([pooled[0], pooled[1][:1]]) if pooled else None)
 

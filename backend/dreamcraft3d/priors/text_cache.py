@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import BatchEncoding, BitsAndBytesConfig, T5EncoderModel, T5TokenizerFast
 
 from dreamcraft3d.errors import UserError
-from dreamcraft3d.priors.folders import load_part, require_parts
+from dreamcraft3d.priors.model_folder import load_part, require_parts
 
 TOKENS = 77
 """What DeepFloyd IF was trained on, although T5 itself reads longer texts."""

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from transformers import CLIPVisionModelWithProjection
 
 from dreamcraft3d.errors import UserError
-from dreamcraft3d.priors.folders import load_alphas_cumprod, load_part, require_parts
 from dreamcraft3d.priors.guided import classifier_free
+from dreamcraft3d.priors.model_folder import load_alphas_cumprod, load_part, require_parts
 from dreamcraft3d.render.camera import Cameras
 
 PIXELS = 256
@@ -99,7 +99,7 @@ class Zero123:
 
     Attributes:
         vae: only its encoder is kept.
-        image_encoder: CLIP's.
+        image_encoder: CLIP's; it rests in the computer's memory.
         unet: takes noisy latents and the reference's, joined.
         projection: from CLIP's embedding and a pose to one token.
         alphas_cumprod: (T,) of the schedule.
@@ -138,7 +138,7 @@ class Zero123:
         vae.decoder = vae.post_quant_conv = None  # distillation only encodes
         return Zero123(
             vae.to(device),
-            image_encoder.to(device),
+            image_encoder,
             unet.to(device),
             projection.to(device),
             load_alphas_cumprod(DDIMScheduler, folder).to(device),
@@ -155,7 +155,10 @@ class Zero123:
         small = F.interpolate(pictures, (size, size), mode="bicubic", align_corners=True)
         mean, std = (torch.tensor(each, device=pictures.device)[:, None, None] for each in (CLIP_MEAN, CLIP_STD))
         normalised = ((small + 1) / 2 - mean) / std
-        return self.image_encoder(normalised.to(self.image_encoder.dtype)).image_embeds
+        encoder = self.image_encoder.to(pictures.device)  # for this one picture
+        embedded: Tensor = encoder(normalised.to(encoder.dtype)).image_embeds
+        self.image_encoder.to("cpu")
+        return embedded
 
 
 class Zero123Guidance:

@@ -75,7 +75,7 @@ def render_volume(
     occupancy: Tensor,
     step: float,
     background: Tensor | float = 1.0,
-    generator: torch.Generator | None = None,
+    jitter: Tensor | None = None,
     shaded: float = 1.0,
 ) -> VolumeViews:
     """Render a field; differentiable in its parameters.
@@ -86,7 +86,7 @@ def render_volume(
         occupancy: (G, G, G) bool over the field's box; empty cells are skipped.
         step: distance between samples, world units.
         background: colour behind the object, scalar or (3,).
-        generator: jitters the samples' places; None samples the middle of each step.
+        jitter: (B, size * size) in [0, 1), where each ray's samples lie in their steps; None is the middle.
         shaded: 1 lights the surface, 0 shows plain albedo, between blends.
     """
     origins, directions = (x.reshape(-1, 3) for x in cameras.rays(size))
@@ -94,8 +94,8 @@ def render_volume(
     device = origins.device
     extent = field.half_extent
     box = torch.tensor([[-extent] * 3, [extent] * 3], device=device)
-    jitter = torch.rand(rays, generator=generator).to(device) if generator else None
-    packed = march_rays(origins, directions, occupancy, box, step, jitter, max_samples=1024)
+    places = None if jitter is None else jitter.flatten().to(device)
+    packed = march_rays(origins, directions, occupancy, box, step, places, max_samples=1024)
     packed = _visible(field, origins, directions, packed)
     along = directions[packed.ray_indices]
     samples = field.query(origins[packed.ray_indices] + along * packed.t[:, None])

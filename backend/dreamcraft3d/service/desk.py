@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 from dreamcraft3d.errors import UserError
-from dreamcraft3d.pipeline.config import STAGES, load_preset, preset_names
+from dreamcraft3d.pipeline.config import STAGES, Preset, load_preset, preset_names
 from dreamcraft3d.priors.words import check_words, known_words
 from dreamcraft3d.service.artefacts import Artefacts
 from dreamcraft3d.service.engine import Engine, headway
@@ -131,8 +131,8 @@ class Desk:
     def _submit(self, session: Session, asked: Submit, arrays: Arrays) -> None:
         if asked.job in self._jobs:
             return self._attach(session, self._jobs[asked.job])
-        self._check(asked, arrays)
         preset = load_preset(asked.preset, self._data.presets)
+        self._check(asked, arrays, preset)
         mesh = {name: array for name, array in arrays.items() if name != "picture"}
         order = Order(
             prompt=asked.prompt.strip(),
@@ -150,10 +150,10 @@ class Desk:
         self._engine.wake()
         self._changed(job)
 
-    def _check(self, asked: Submit, arrays: Arrays) -> None:
+    def _check(self, asked: Submit, arrays: Arrays, preset: Preset) -> None:
         if not asked.prompt.strip() and "picture" not in arrays:
             raise UserError("There is nothing to make.", 'Give a prompt, such as "a red mushroom", or a picture.')
-        if asked.prompt.strip():
+        if asked.prompt.strip() and not preset.priors.full:
             check_words(asked.prompt.strip(), self._vocabulary)
         if (asked.first == "coarse") != ("vertices" not in arrays):
             raise UserError("The stages geometry and texture start from a mesh, and coarse from none.", "Give one.")

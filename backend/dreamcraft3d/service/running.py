@@ -16,8 +16,10 @@ from dreamcraft3d import __version__
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.export.formats import write_ply
 from dreamcraft3d.pipeline.driver import Driver, Stopped
+from dreamcraft3d.pipeline.log import Logged
 from dreamcraft3d.pipeline.run_folder import Request, RunFolder
 from dreamcraft3d.priors.embedded import EmbeddedPrior
+from dreamcraft3d.priors.memory import ran_out_of_memory
 from dreamcraft3d.service.artefacts import Artefacts
 from dreamcraft3d.service.folder import FULL
 from dreamcraft3d.service.line import Line
@@ -50,7 +52,8 @@ def run_job(run: Run, line: Line) -> Message:
     watch = Watch(run.job, order.until, line.tell, lambda: line.wants_stop(run.job))
     try:
         made, request = _open_run(folder, order, Artefacts(Path(run.artefacts)))
-        metrics = Driver(request, made, watch).run()
+        with Logged(watch, made, log.info) as logged:
+            metrics = Driver(request, made, logged).run()
         write_result(folder, *_result(folder, made, metrics))
     except Stopped:
         return StoppedJob(run.job, watch.seconds)
@@ -120,15 +123,15 @@ def _fault(error: Exception, folder: Path) -> Fault:
         return Fault(
             "disk", "The disk of the backend is full.", "Free some space there, then resume the job.", "resume"
         )
+    if cause is not None and ran_out_of_memory(cause):
+        log.error("out of memory", exc_info=error)
+        sentence, hint = (error.sentence, error.hint) if isinstance(error, UserError) else ("Memory ran out.", "")
+        return Fault("memory", sentence, hint or "Close other programs, then resume the job.", "resume")
     if isinstance(error, UserError):
         log.info("the job cannot be done: %s", error)
         here = f"{folder / 'object'}/"  # of no use to the artist, who knows nothing of such folders
         sentence, hint = (text.replace(here, "")[:1000] for text in (error.sentence, error.hint))
         return Fault("user", sentence, hint, "edit")
-    if isinstance(error, torch.OutOfMemoryError):
-        log.error("out of memory", exc_info=error)
-        hint = "Close other programs that use the GPU and resume the job, or choose a smaller preset."
-        return Fault("memory", "The GPU's memory ran out.", hint, "resume")
     log.error("a bug", exc_info=error)
     return Fault(
         "bug", "Something went wrong that should not have.", "worker.log in the data folder says more.", "resume"

@@ -63,6 +63,9 @@ class Watch:
         pace = (now - self._stage_started) / max(done - self._stage_done, 1)
         self._report(stage, done, self._progress.steps, eta=round(pace * (self._progress.steps - done), 1))
 
+    def sampled(self, stage: str, done: int, pictures: Tensor) -> None:
+        """Not shown: the one picture that a client shows of a job is the reference."""
+
     def ended(self, stage: str, seconds: float) -> None:
         if stage == self.last and stage != "reference":
             self._report("export", 0, 1)

@@ -1,0 +1,332 @@
+"""Memory runs out while a run goes on, and the run goes on with less.
+
+Seen to fail when: the ladder takes the means in another order or forgets them in the run's folder, the stage begins anew
+instead of at its checkpoint, priors ignore a means, any RuntimeError counts as want of memory, the checkpoint of a full
+DreamBooth is handed to a LoRA.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import trimesh
+from runs import STEPS, Losses, drive, prepare
+from torch import Tensor
+
+from dreamcraft3d.distillation.bsd import restored_renders
+from dreamcraft3d.errors import UserError
+from dreamcraft3d.pipeline import driver, full_priors
+from dreamcraft3d.pipeline.config import Preset
+from dreamcraft3d.pipeline.full_priors import FullPriors
+from dreamcraft3d.pipeline.ladder import Ladder, possible
+from dreamcraft3d.pipeline.reference import Reference
+from dreamcraft3d.pipeline.run_folder import RunFolder
+from dreamcraft3d.pipeline.run_priors import run_priors
+from dreamcraft3d.pipeline.stage import Context
+from dreamcraft3d.pipeline.texture import TextureStage
+from dreamcraft3d.priors.adapted import AdaptedGuidance
+from dreamcraft3d.priors.embedded import EmbeddedPrior, WordsGuidance
+from dreamcraft3d.priors.embedded_priors import EmbeddedPriors
+from dreamcraft3d.priors.memory import LORA_RANK, NO_MEANS, Means, ran_out_of_memory
+from dreamcraft3d.priors.stable_diffusion import StableDiffusion
+from dreamcraft3d.priors.zero123 import Zero123Guidance
+from dreamcraft3d.render.camera import Cameras
+from dreamcraft3d.shape.mesh import Mesh
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+TOO_MUCH = "CUDA out of memory. Tried to allocate 2.00 GiB."
+
+
+def small_card(monkeypatch: pytest.MonkeyPatch, guidance: type, room: int = 1, spared: int = 0) -> None:
+    """One whose memory does for ``room`` pictures at once; the first ``spared`` calls are let off."""
+    ask, calls = guidance.predict_noise, iter(range(1_000_000))
+
+    def predict_noise(self: Any, noisy: Tensor, timesteps: Tensor, cameras: Cameras) -> Tensor:
+        if next(calls) >= spared and len(noisy) > room:
+            raise torch.OutOfMemoryError(TOO_MUCH)
+        return ask(self, noisy, timesteps, cameras)
+
+    monkeypatch.setattr(guidance, "predict_noise", predict_noise)
+
+
+def with_views(preset: Preset, views: int) -> Preset:
+    values = preset.model_dump()
+    for stage in ("coarse", "geometry"):
+        values[stage]["distillation"]["views"] = views
+    return Preset.model_validate(values | {"name": "tiny"})
+
+
+@pytest.fixture
+def every_step_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "CHECKPOINT_SECONDS", -1.0)
+
+
+# the ladder
+
+
+def test_a_stage_goes_on_with_views_one_by_one_from_its_checkpoint(
+    tiny_preset: Preset, picture_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every_step_kept: None
+) -> None:
+    preset = with_views(tiny_preset, 2)
+    whole = Losses()
+    drive(prepare(tmp_path / "whole.glb", preset, image=picture_file, until="coarse"), whole)
+
+    small_card(monkeypatch, WordsGuidance, spared=1)  # the first step that distils is let off
+    folder, watcher = prepare(tmp_path / "small.glb", preset, image=picture_file, until="coarse"), Losses()
+    drive(folder, watcher)
+    told = [sentence for sentence in watcher.sentences if "memory" in sentence]
+    assert told == [
+        "The computer ran out of memory (stage coarse); going on with views one after another, gradients added up."
+    ]
+    fitted = preset.coarse.fit_steps
+    assert [(stage, done) for stage, _, done in watcher.begun if stage == "coarse"] == [
+        ("coarse", 0),
+        ("coarse", fitted + 1),
+    ]
+    last = max(done for stage, done in whole.losses if stage == "coarse")
+    assert watcher.losses["coarse", last] == pytest.approx(whole.losses["coarse", last], rel=1e-3)
+
+
+def test_full_size_models_take_the_cheaper_means_first_and_keep_them(
+    models: Path, small_paper: Preset, picture_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_card(monkeypatch, Zero123Guidance)
+    folder, watcher = (
+        prepare(tmp_path / "egg.glb", with_views(small_paper, 2), image=picture_file, until="coarse"),
+        Losses(),
+    )
+    drive(folder, watcher)
+    told = [sentence.split("with ")[1] for sentence in watcher.sentences if "memory" in sentence]
+    assert told == ["frozen models in bfloat16.", "views one after another, gradients added up."]
+    assert folder.result("coarse").is_file()
+    assert watcher.steps[-1] == ("coarse", STEPS)
+
+    again = Losses()
+    reopened, request = RunFolder.open(folder.path)
+    assert Ladder(reopened, request.preset, CPU).means == Means(half=True, one_view=True)
+    reopened.result("coarse").unlink()
+    drive(reopened, again)
+    assert not [sentence for sentence in again.sentences if "memory" in sentence]
+
+
+def test_where_nothing_is_left_there_is_a_sentence_with_what_to_do(
+    tiny_preset: Preset, picture_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_card(monkeypatch, WordsGuidance, room=0)
+    folder = prepare(tmp_path / "egg.glb", tiny_preset, image=picture_file, until="coarse")
+    with pytest.raises(UserError, match=r"ran out of memory in the stage coarse") as caught:
+        drive(folder)
+    assert "dreamcraft3d plan --preset tiny" in caught.value.hint
+    assert isinstance(caught.value.__cause__, torch.OutOfMemoryError)
+
+
+def test_a_dreambooth_made_a_lora_begins_its_stage_again(
+    tiny_preset: Preset, picture_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every_step_kept: None
+) -> None:
+    """Its weights are not those in the checkpoint. Memory runs out where all weights are trained, at the second step."""
+    learn, steps = AdaptedGuidance.loss, iter(range(1_000_000))
+
+    def loss(self: AdaptedGuidance, *given: Any) -> Tensor:
+        if len(self.parameters) == len(list(self.unet.parameters())) and next(steps) > 0:
+            raise torch.OutOfMemoryError(TOO_MUCH)
+        return learn(self, *given)
+
+    monkeypatch.setattr(AdaptedGuidance, "loss", loss)
+    values = tiny_preset.model_dump()
+    values["texture"] |= {"dreambooth_batch": 1, "dreambooth_rank": 0}
+    folder, watcher = prepare(tmp_path / "egg.glb", Preset.model_validate(values), image=picture_file), Losses()
+    drive(folder, watcher)
+    told = [sentence for sentence in watcher.sentences if "memory" in sentence]
+    assert [re.sub(r".*with ", "", sentence) for sentence in told] == [
+        "views one after another, gradients added up.",
+        "DreamBooth as a LoRA, not all weights, from the stage's beginning.",
+    ]
+    assert [done for stage, _, done in watcher.begun if stage == "texture"][-1] == 0
+    assert folder.result("texture").is_file()
+
+
+def test_other_errors_are_not_taken_for_want_of_memory(
+    tiny_preset: Preset, picture_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: WordsGuidance, *_: Any) -> Tensor:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(WordsGuidance, "predict_noise", broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        drive(prepare(tmp_path / "egg.glb", tiny_preset, image=picture_file, until="coarse"))
+
+
+def test_want_of_memory_is_known_by_what_torch_really_says() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 50)
+    assert ran_out_of_memory(caught.value)
+    assert ran_out_of_memory(torch.OutOfMemoryError(TOO_MUCH))
+    assert ran_out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 9.0 GB)"))
+    assert ran_out_of_memory(MemoryError())
+    assert not ran_out_of_memory(RuntimeError("shapes do not match"))
+    assert not ran_out_of_memory(ValueError("out of memory"))
+
+
+def test_only_means_that_change_something_are_on_the_ladder(tiny_preset: Preset, small_paper: Preset) -> None:
+    assert possible(tiny_preset, CPU) == {"one_view", "lora"}
+    assert possible(small_paper, CUDA) == {"half", "words_elsewhere", "one_view", "checkpointing", "offload", "lora"}
+    assert possible(small_paper, CPU) == {"half", "one_view", "checkpointing", "lora"}
+    ranked = small_paper.model_copy(update={"texture": small_paper.texture.model_copy(update={"dreambooth_rank": 8})})
+    assert "lora" not in possible(ranked, CUDA)
+
+
+def test_on_a_graphics_card_frozen_models_are_bfloat16_from_the_start(small_paper: Preset, tmp_path: Path) -> None:
+    assert Ladder(RunFolder(tmp_path), small_paper, CUDA).means == Means(half=True)
+    assert Ladder(RunFolder(tmp_path), small_paper, CPU).means == NO_MEANS
+
+
+# each means in force
+
+
+def priors_by(preset: Preset, **means: bool) -> FullPriors:
+    priors = run_priors(preset.priors, CPU, replace(NO_MEANS, **means))
+    assert isinstance(priors, FullPriors)
+    return priors
+
+
+def hold_all(priors: FullPriors) -> dict[str, Any]:
+    priors.words("a red egg", 20.0)
+    priors.view(torch.rand(1, 64, 64, 3), 5.0)
+    held = dict(priors.held)
+    priors.painter("a red egg", 7.5)
+    return held | priors.held
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_frozen_models_are_bfloat16(models: Path, small_paper: Preset, half: bool) -> None:
+    held = hold_all(priors_by(small_paper, half=half))
+    wanted = torch.bfloat16 if half else torch.float32
+    assert {model.unet.dtype for model in held.values()} == {wanted}
+    assert held["view"].vae.dtype == held["texture"].vae.dtype == wanted
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_networks_checkpoint_their_gradients(models: Path, small_paper: Preset, checkpointing: bool) -> None:
+    priors = priors_by(small_paper, checkpointing=checkpointing)
+    held = hold_all(priors)
+    networks = [held["texture"].unet, held["texture"].vae, held["view"].vae]
+    networks += [priors.dreambooth("a red egg", 2.0, None).unet, priors.lora("a red egg", 4).unet]
+    assert [network.is_gradient_checkpointing for network in networks] == [checkpointing] * len(networks)
+
+
+def test_a_dreambooth_is_a_lora_and_learns_as_one(prior: EmbeddedPrior, tiny_preset: Preset) -> None:
+    """At a rate for all weights, a LoRA would learn next to nothing."""
+    reference = Reference("a red egg", *(torch.zeros(1, 64, 64, channels) for channels in (3, 1, 1, 3)))
+    ball = trimesh.creation.icosphere(1, 0.4)
+    mesh = Mesh(torch.tensor(ball.vertices, dtype=torch.float32), torch.tensor(ball.faces))
+    whole, lora = (
+        TextureStage(
+            Context(tiny_preset, EmbeddedPriors(prior), reference, CPU, 0, Means(lora=lora)), mesh, torch.zeros_like
+        )
+        for lora in (False, True)
+    )
+    trained = tiny_preset.texture
+    assert whole.dreambooth_optimizer.param_groups[0]["lr"] == trained.dreambooth_rate
+    assert lora.dreambooth_optimizer.param_groups[0]["lr"] == trained.lora_rate
+    assert len(whole.dreambooth.parameters) == len(list(prior.unet.parameters()))
+    assert {p.shape[0] for name, p in lora.dreambooth.state_dict().items() if "lora_A" in name} == {LORA_RANK}
+
+
+def test_text_encoders_stay_on_the_processor(
+    models: Path, small_paper: Preset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[torch.device] = []
+
+    def load(folder: Path, dtype: torch.dtype, device: torch.device, words_device: torch.device) -> StableDiffusion:
+        asked.append(words_device)
+        raise InterruptedError
+
+    def encode_prompt(folder: Path, prompt: str, dtype: torch.dtype, device: torch.device, cache: None) -> None:
+        asked.append(device)
+        raise InterruptedError
+
+    monkeypatch.setattr(full_priors, "encode_prompt", encode_prompt)
+    monkeypatch.setattr(StableDiffusion, "load", load)
+    for elsewhere in (False, True):
+        priors = FullPriors(Path(), Path(), Path(), Path(), None, CUDA, Means(words_elsewhere=elsewhere))
+        for ask in (priors.words, priors.painter):
+            with pytest.raises(InterruptedError):
+                ask("a red egg", 1.0)
+    assert asked == [CUDA, CUDA, CPU, CPU]
+
+
+def test_a_text_encoder_works_where_it_is_told_and_rests_on_the_processor(
+    models: Path, small_paper: Preset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = hold_all(priors_by(small_paper))["texture"]
+    visits: list[str] = []
+    to: Callable[..., Any] = torch.nn.Module.to
+    encoder = type(model.pipeline.text_encoder)
+    monkeypatch.setattr(encoder, "to", lambda self, where: visits.append(str(where)) or to(self, where))
+    model.encode_words(["a red egg"])
+    assert visits == ["cpu", "cpu"]
+    model.words_device = torch.device("meta")  # nowhere: that it is asked for is seen by what cannot be done there
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        model.encode_words(["a red egg"])
+    assert visits[2] == "meta"
+
+
+def answers(priors: FullPriors) -> list[Tensor]:
+    noisy, timesteps, cameras = torch.ones(1, 4, 32, 32), torch.tensor([500]), Cameras.at(30.0)
+    flat, view = priors.words("a red egg", 20.0), priors.view(torch.full((1, 64, 64, 3), 0.5), 5.0)
+    found = [view.predict_noise(noisy, timesteps, cameras)]
+    found.append(flat.predict_noise(torch.ones(1, 3, 64, 64), timesteps, cameras))
+    return [*found, view.predict_noise(noisy, timesteps, cameras)]
+
+
+def test_the_shapes_priors_take_turns(models: Path, small_paper: Preset) -> None:
+    priors = priors_by(small_paper, offload=True)
+    for found, expected in zip(answers(priors), answers(priors_by(small_paper)), strict=True):
+        torch.testing.assert_close(found, expected)
+    flat, view = (priors.held[role].unet for role in ("flat", "view"))
+    assert flat._hf_hook.prev_module_hook.model is view
+    assert view._hf_hook.prev_module_hook.model is flat
+    priors.painter("a red egg", 7.5)
+    assert not priors.visits
+    assert not hasattr(priors.held["texture"].unet, "_hf_hook")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a graphics card to come to")
+def test_only_the_prior_that_is_asked_is_on_the_card(models: Path, small_paper: Preset) -> None:
+    priors = run_priors(small_paper.priors, CUDA, Means(offload=True))
+    assert isinstance(priors, FullPriors)
+    flat, view = priors.words("a red egg", 20.0), priors.view(torch.rand(1, 64, 64, 3, device=CUDA), 5.0)
+    timesteps, cameras = torch.tensor([500], device=CUDA), Cameras.at(30.0)
+    for guidance, noisy, there in ((flat, (1, 3, 64, 64), "flat"), (view, (1, 4, 32, 32), "view")):
+        guidance.predict_noise(torch.ones(noisy, device=CUDA), timesteps, cameras)
+        assert {role for role, model in priors.held.items() if model.unet.device.type == "cuda"} == {there}
+
+
+def test_a_restored_picture_is_the_same_one_by_one(models: Path, small_paper: Preset) -> None:
+    latents, cameras = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0)), Cameras.at([0.0, 90.0])
+    batch, one = (
+        restored_renders(
+            latents,
+            priors_by(small_paper, one_view=one_view).painter("a red egg", 7.5),
+            cameras,
+            0.5,
+            torch.Generator().manual_seed(1),
+            8,
+        )
+        for one_view in (False, True)
+    )
+    torch.testing.assert_close(one, batch, rtol=1e-4, atol=1e-4)
+
+
+def test_a_run_ends_with_all_of_them_in_force(
+    models: Path, small_paper: Preset, picture_file: Path, tmp_path: Path
+) -> None:
+    folder = prepare(tmp_path / "egg.glb", small_paper, image=picture_file)
+    folder.write_json("means.json", asdict(Means(True, True, True, True, True, True)))
+    assert drive(folder, Losses()) is not None
