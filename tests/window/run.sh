@@ -4,7 +4,7 @@
 # Puts Debian trixie's Blender into a folder (WINDOW_ROOT), draws it by software on a virtual screen, installs the add-on's
 # zip (ADDON_ZIP, or built now), lets the scripts beside this one press the buttons, and keeps the screenshots in OUTPUT
 # (out/window): session.py is what an artist does, trouble.py kills the backend's processes and closes Blender, reopened.py
-# opens the file again.
+# opens the file again. SESSIONS names those to run ("session trouble reopened").
 # Needs root, a network the first time, and the Debian packages debootstrap, xvfb and imagemagick; says so and exits with 77 where one
 # of them is missing. The backend is that of BACKEND_PYTHON (python3), which is shown to Blender where it lies; the add-on starts it.
 set -euo pipefail
@@ -96,6 +96,8 @@ blender() { # SCRIPT [FILE]
   tail -n 5 "$output/$1.log"
   return "$status"
 }
-blender session
-blender trouble
-blender reopened /window/growing.blend
+for session in ${SESSIONS:-session trouble reopened}; do
+  file=()
+  [ "$session" != reopened ] || file=(/window/growing.blend)
+  blender "$session" "${file[@]}"
+done
