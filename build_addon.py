@@ -1,7 +1,8 @@
 """Write the Blender extension and the backend's wheel: ``python build_addon.py [--output dist] [--all-platforms]``.
 
 dist/dreamcraft3d-VERSION.zip is what an artist installs: ``blender_addon/``, the wheels that it needs for Blender's Python
-3.11 and 3.13, the protocol as a wheel, and the backend's wheel, from which the add-on installs the backend.
+3.11 and 3.13, the protocol as a wheel, and the backend's wheel, from which the add-on installs the backend, with a pip,
+which not every Blender's Python has.
 """
 
 from __future__ import annotations
@@ -88,6 +89,10 @@ def build(output: Path, all_platforms: bool = False) -> list[Path]:
         _download(wheels, all_platforms)
         _build_protocol(Path(folder) / "protocol", f"{version}.post{_build_number()}", wheels)
         _build_wheel(ROOT, backend)
+        _pip(
+            ["download", "--only-binary=:all:", "--no-deps", "--dest", str(backend), "pip"],
+            "pip could not be downloaded.",
+        )
         _write_manifest(stage / "blender_manifest.toml", version, sorted(wheels.glob("*.whl")))
         archive = output / f"dreamcraft3d-{version}.zip"
         _pack(stage, archive)

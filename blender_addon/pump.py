@@ -8,9 +8,11 @@ here. Without an event loop (``blender --background``) nothing calls the timer: 
 from __future__ import annotations
 
 import logging
+import time
 
 import bpy
 
+from .core.pace import Pace
 from .core.session import Session
 from .core.studio import Studio
 from .props.preferences import settings
@@ -29,7 +31,9 @@ class _Held:
 
     studio: Studio | None = None
     pictures: Pictures | None = None
+    pace = Pace()
     shown: object = None
+    untold = False
 
 
 def studio() -> Studio:
@@ -52,21 +56,37 @@ def pictures() -> Pictures:
     return _Held.pictures
 
 
-def pump(budget_seconds: float = BUDGET_SECONDS) -> float:
-    """Do what there is to do, within about this time; returns after how many seconds to come back."""
+def pump(budget_seconds: float = BUDGET_SECONDS, previews: bool = True) -> float:
+    """Do what there is to do, within about this time; returns after how many seconds to come back.
+
+    Args:
+        previews: whether the scene may take previews; results it takes at any time.
+    """
     now = studio()
     heard = now.tick(budget_seconds)
-    written = sync.update(now, budget_seconds)
+    written = sync.update(now, budget_seconds, previews)
     pictures().update(now.previews.pictures)
     status = now.session.status
-    if written:
-        _redraw(("WINDOW", "UI"))
-    elif heard or status != _Held.shown:
-        _redraw(("UI",))
+    _Held.untold |= bool(heard or written) or status != _Held.shown
     _Held.shown = status
-    if heard or written:
+    _show(written > 0)
+    if heard or _Held.pace.drawing:
         return SOON
     return OFTEN if now.jobs.active or status.phase in LIVELY else SELDOM
+
+
+def _show(written: bool) -> None:
+    """Have drawn what is new: the viewports, or the sidebar alone, which is told of progress many times a second."""
+    pace, now = _Held.pace, time.monotonic()
+    if written:
+        pace.wrote(now)
+        _redraw(("WINDOW", "UI"))
+    elif _Held.untold and pace.may_tell(now):
+        _redraw(("UI",))
+    else:
+        return
+    pace.told(now)
+    _Held.untold = False
 
 
 def begin() -> None:
@@ -92,11 +112,15 @@ def end() -> None:
 
 
 def _tick() -> float:
+    pace, now = _Held.pace, time.monotonic()
+    pace.called(now)
     try:
-        return pump()
+        seconds = pump(previews=pace.may_write(now))
     except Exception:  # Blender drops a timer that raises, and with it all that the artist waits for
         log.exception("a tick failed")
-        return 1.0
+        seconds = 1.0
+    pace.leaves(time.monotonic(), seconds)
+    return seconds
 
 
 @bpy.app.handlers.persistent
@@ -112,7 +136,7 @@ def _undone(*_: object) -> None:
 
 
 def _redraw(regions: tuple[str, ...]) -> None:
-    """Only what has changed: drawing a scene takes long, and progress is told many times a second."""
+    """These regions of all viewports."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
             for region in area.regions if area.type == "VIEW_3D" else ():

@@ -42,6 +42,7 @@ class Settings:
         addon: the add-on's folder.
         version: of the add-on.
         autostart: start a backend when there is something for it to do.
+        torch_index: a package index that has PyTorch; empty for PyTorch's own.
     """
 
     python: str
@@ -50,6 +51,7 @@ class Settings:
     addon: Path
     version: str
     autostart: bool = True
+    torch_index: str = ""
 
     @property
     def environment(self) -> Path:
@@ -184,7 +186,7 @@ class Session:
         except OSError as error:
             raise InstallError(f"{self.settings.home} cannot be written: {error.strerror}.") from None
         self._trouble = ""
-        steps = plan(python, self.settings.environment, source)
+        steps = plan(python, self.settings.environment, source, self.settings.torch_index)
         self._installation = Installation(steps, self.settings.install_log)
 
     def cancel_install(self) -> None:

@@ -48,22 +48,34 @@ def backend_source(addon: Path) -> Path | None:
     return checkout if (checkout / "backend" / "dreamcraft3d").is_dir() else None
 
 
-def plan(python: Path, target: Path, source: Path) -> list[Step]:
+def plan(python: Path, target: Path, source: Path, torch_index: str = "") -> list[Step]:
     """The steps from nothing to a working environment.
 
     Args:
         python: that makes the environment; Blender's own.
         target: the environment's folder.
         source: a wheel or a checkout of the backend.
+        torch_index: the package index that has PyTorch; empty for PyTorch's own.
     """
     made = str(python_of(target))
-    pip = (made, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--progress-bar", "off")
+    options = ("--disable-pip-version-check", "--no-input", "install", "--progress-bar", "off")
+    torch = (made, str(INSTALL_TORCH), torch_index) if torch_index else (made, str(INSTALL_TORCH))
     return [
-        Step("Preparing", (str(python), "-m", "venv", "--clear", str(target))),
-        Step("Downloading PyTorch", (made, str(INSTALL_TORCH))),
-        Step("Installing DreamCraft3D", (*pip, "--upgrade", str(source))),
+        *_environment(python, target, source.parent, options),
+        Step("Downloading PyTorch", torch),
+        Step("Installing DreamCraft3D", (made, "-m", "pip", *options, "--upgrade", str(source))),
         Step("Trying It Out", (made, "-P", "-m", "dreamcraft3d.cli", "presets")),
     ]
+
+
+def _environment(python: Path, target: Path, wheels: Path, options: tuple[str, ...]) -> list[Step]:
+    """A virtual environment; its pip is the one beside the backend's wheel, else Python's own, which Debian's lacks."""
+    venv = (str(python), "-m", "venv", "--clear", str(target))
+    pip = next(wheels.glob("pip-*.whl"), None)
+    if pip is None:
+        return [Step("Preparing", venv)]
+    bring_pip = (str(python_of(target)), str(pip / "pip"), *options, "--no-index", str(pip))
+    return [Step("Preparing", (*venv, "--without-pip")), Step("Preparing", bring_pip)]
 
 
 def check_room(target: Path, source: Path | None, online: bool) -> Path:

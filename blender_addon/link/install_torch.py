@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A program: installs the build of PyTorch that fits this machine into the environment whose Python runs it."""
+"""A program: installs the build of PyTorch that fits this machine into the environment whose Python runs it.
+
+Its argument, where there is one, is the package index to take it from, in the place of PyTorch's own.
+"""
 
 from __future__ import annotations
 
@@ -38,10 +41,18 @@ def driver_version() -> int | None:
         return None
 
 
+def index_url(named: str) -> str:
+    """Where PyTorch is: the index that somebody named, or PyTorch's own for this machine; empty for the usual one."""
+    if named:
+        return named
+    chosen = variant(sys.platform, driver_version())
+    return INDEX + chosen if chosen else ""
+
+
 def main() -> int:
     """Run pip; its exit status."""
-    chosen = variant(sys.platform, driver_version())
-    index = ["--index-url", INDEX + chosen] if chosen else []
+    url = index_url(" ".join(sys.argv[1:]))
+    index = ["--index-url", url] if url else []
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--progress-bar", "off"]
     return subprocess.run([*pip, *index, TORCH]).returncode
 

@@ -25,6 +25,9 @@ class DREAMCRAFT3D_AP_preferences(bpy.types.AddonPreferences):
     data: StringProperty(
         name="Data Folder", description="Where jobs are kept; empty for the usual place", subtype="DIR_PATH"
     )
+    torch_index: StringProperty(
+        name="PyTorch Index", description="A package index to install PyTorch from; empty for PyTorch's own"
+    )
     autostart: BoolProperty(
         name="Start Automatically", description="Start the backend when there is something for it to do", default=True
     )
@@ -35,6 +38,7 @@ class DREAMCRAFT3D_AP_preferences(bpy.types.AddonPreferences):
         layout.prop(self, "autostart")
         layout.prop(self, "python")
         layout.prop(self, "data")
+        layout.prop(self, "torch_index")
 
 
 def settings() -> Settings:
@@ -48,6 +52,7 @@ def settings() -> Settings:
         addon=Path(__file__).resolve().parent.parent,
         version=VERSION,
         autostart=chosen.autostart,
+        torch_index=chosen.torch_index.strip(),
     )
 
 

@@ -16,7 +16,8 @@ _NODES = {"colours": "ShaderNodeVertexColor", "image": "ShaderNodeTexImage"}
 def show_colours(made: bpy.types.Object) -> None:
     """Take the base colour from the mesh's colour attribute."""
     node = _source(made, "colours")
-    node.layer_name = COLOURS
+    if node.layer_name != COLOURS:  # setting it has the shader compiled again
+        node.layer_name = COLOURS
 
 
 def shown_image(made: bpy.types.Object) -> bpy.types.Image | None:
@@ -28,7 +29,8 @@ def shown_image(made: bpy.types.Object) -> bpy.types.Image | None:
 def show_image(made: bpy.types.Object, image: bpy.types.Image) -> None:
     """Take the base colour from an image."""
     node = _source(made, "image")
-    node.image = image
+    if node.image != image:
+        node.image = image
 
 
 def _source(made: bpy.types.Object, what: str) -> bpy.types.ShaderNode:

@@ -12,11 +12,17 @@ from ..core.studio import Studio
 from . import image, material, mesh, target
 
 
-def update(studio: Studio, budget_seconds: float) -> int:
-    """Write what is stale; how many objects were written. At least one is, the rest within the budget."""
+def update(studio: Studio, budget_seconds: float, previews: bool = True) -> int:
+    """Write what is stale; how many objects were written. At least one is, the rest within the budget.
+
+    Args:
+        previews: write these, too, and not only results.
+    """
     deadline = time.monotonic() + budget_seconds
     written = 0
     for job, shape in studio.previews.stale().items():
+        if not (previews or shape.final):
+            continue
         made = target.find(job)
         if made is None:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ensurepip
 import shutil
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from blender_addon.link import install, process
 from blender_addon.link.backend_python import Candidate, Search, python_of
 from blender_addon.link.install import Installation, InstallError, Step, backend_source, check_room, explain, plan
-from blender_addon.link.install_torch import variant
+from blender_addon.link.install_torch import index_url, variant
 from launcher import CHECKOUT, wait_until
 from toy_backend import toy_wheel
 
@@ -29,6 +30,20 @@ def test_an_installed_environment_is_found_to_have_the_backend(tmp_path: Path) -
     search = Search([Candidate(python_of(target), "the test")], tmp_path / "search.log")
     wait_until(search.poll)
     assert search.found == python_of(target)
+    assert search.version == "9.9"
+
+
+def test_a_python_without_a_pip_to_give_is_given_the_one_beside_the_wheel(tmp_path: Path) -> None:
+    wheel, target = toy_wheel(tmp_path), tmp_path / "backend"
+    (bundled,) = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")
+    shutil.copy(bundled, tmp_path)
+    steps = [step for step in plan(Path(sys.executable), target, wheel) if "PyTorch" not in step.label]
+    assert "--without-pip" in steps[0].command
+    installation = Installation(steps, tmp_path / "install.log")
+    finish(installation)
+    assert installation.sentence == ""
+    search = Search([Candidate(python_of(target), "the test")], tmp_path / "search.log")
+    wait_until(search.poll)
     assert search.version == "9.9"
 
 
@@ -110,6 +125,14 @@ def test_the_backend_comes_from_the_wheel_inside_the_add_on_or_the_checkout(tmp_
 )
 def test_torch_is_built_for_the_card_that_is_here(platform: str, driver: int | None, index: str) -> None:
     assert variant(platform, driver) == index
+
+
+def test_torch_comes_from_the_index_that_is_named(tmp_path: Path) -> None:
+    mirror = "https://mirror.example/simple"
+    step = next(s for s in plan(Path("python"), tmp_path, tmp_path / "b.whl", mirror) if "PyTorch" in s.label)
+    assert step.command[-1] == mirror
+    assert index_url(mirror) == mirror
+    assert "pytorch.org" in index_url("") or sys.platform == "darwin"
 
 
 def test_a_log_that_has_grown_too_long_is_emptied_and_read_from_its_new_beginning(

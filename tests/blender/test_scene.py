@@ -42,8 +42,8 @@ class Growing:
         arrays = {"vertices": VERTICES, "faces": FACES, "uv": UV, "texture": np.frombuffer(png(), np.uint8)}
         self.studio.previews.finish(Result(JOB, {}), arrays)
 
-    def sync(self) -> int:
-        return self.part("scene.sync").update(self.studio, 1.0)
+    def sync(self, previews: bool = True) -> int:
+        return self.part("scene.sync").update(self.studio, 1.0, previews)
 
     @property
     def object(self) -> Any:
@@ -93,6 +93,33 @@ def test_a_preview_is_written_turned_scaled_and_coloured(growing: Growing) -> No
     assert tuple(attribute.data[0].color) == (1, 1, 1, 1)
     assert mesh.polygons[0].use_smooth
     assert base_colour_node(growing.object).layer_name == "Color"
+
+
+def test_a_result_does_not_wait_until_previews_may_be_drawn(growing: Growing) -> None:
+    growing.preview("mesh", **MESH)
+    assert growing.sync(previews=False) == 0
+    assert len(growing.object.data.polygons) == 0
+    growing.result()
+    assert growing.sync(previews=False) == 1
+    assert len(growing.object.data.polygons) == 2
+
+
+def test_a_second_preview_does_not_have_the_shader_compiled_again(growing: Growing) -> None:
+    growing.preview("mesh", **MESH)
+    growing.sync()
+    changed: list[str] = []
+
+    def note(_: Any, graph: Any) -> None:
+        changed.extend(type(update.id).__name__ for update in graph.updates)
+
+    bpy.context.view_layer.update()
+    bpy.app.handlers.depsgraph_update_post.append(note)
+    growing.preview("mesh", **MESH)
+    growing.sync()
+    bpy.context.view_layer.update()
+    bpy.app.handlers.depsgraph_update_post.remove(note)
+    assert "Mesh" in changed
+    assert "Material" not in changed
 
 
 def base_colour_node(made: Any) -> Any:

@@ -23,6 +23,7 @@ from dreamcraft3d.service.job import Job
 from dreamcraft3d.service.order import Order
 from dreamcraft3d.service.sockets import Clients
 from dreamcraft3d.service.store import Store
+from dreamcraft3d.service.worker import NICENESS
 from dreamcraft3d.service.worker_messages import Died, Done, Failed, Progress, Stopped
 from dreamcraft3d_protocol.codec import Received
 from dreamcraft3d_protocol.connection import keys_of
@@ -54,6 +55,23 @@ def until(worker: LocalWorker, state: str, seconds: float = 60) -> list[Received
 
     wait_until(reached, seconds)
     return happened
+
+
+@posix
+def test_the_worker_lets_others_go_first_and_this_process_keeps_its_place(
+    data: DataFolder, gate: tuple[zmq.Context, Gate]
+) -> None:
+    before, mine = set(children(os.getpid())), os.getpriority(os.PRIO_PROCESS, 0)
+    worker = LocalWorker(*gate, data)
+    until(worker, "ready")
+    (process,) = set(children(os.getpid())) - before
+    assert os.getpriority(os.PRIO_PROCESS, process) == mine + NICENESS
+    autogroup = Path(f"/proc/{process}/autogroup")
+    if autogroup.exists():
+        assert autogroup.read_text().endswith(f" nice {NICENESS}\n")
+        assert Path("/proc/self/autogroup").read_text() != autogroup.read_text()
+    assert os.getpriority(os.PRIO_PROCESS, 0) == mine
+    worker.close()
 
 
 @posix

@@ -19,7 +19,7 @@ import bpy
 WORK = Path(__file__).parent
 SCENE = WORK / "growing.blend"
 ADDON = "bl_ext.user_default.dreamcraft3d"
-PATIENCE_SECONDS = 240.0
+SECONDS = float(os.environ["SESSION_SECONDS"])
 FRAMES_BEFORE_SHOT = 4
 
 Condition = Callable[[], bool]
@@ -121,17 +121,17 @@ def order(prompt: str) -> str:
 def run(steps: Iterator[Condition]) -> None:
     """Go on with a script whenever its condition holds; leave Blender at the end."""
     bpy.context.preferences.view.show_splash = False
-    waiting: list[tuple[Condition, float]] = []
+    waiting: list[Condition] = []
+    deadline = time.monotonic() + SECONDS
 
     def go_on() -> float | None:
         try:
             if waiting:
-                condition, deadline = waiting[0]
-                if not condition():
+                if not waiting[0]():
                     assert time.monotonic() < deadline, f"waited too long; the backend: {studio().session.status}"
                     return 0.1
                 waiting.clear()
-            waiting.append((next(steps), time.monotonic() + PATIENCE_SECONDS))
+            waiting.append(next(steps))
             return 0.05
         except StopIteration:
             sys.stdout.write("All went as it should.\n")

@@ -4,7 +4,8 @@
 # Puts Debian trixie's Blender into a folder (WINDOW_ROOT), draws it by software on a virtual screen, installs the add-on's
 # zip (ADDON_ZIP, or built now), lets the scripts beside this one press the buttons, and keeps the screenshots in OUTPUT
 # (out/window): session.py is what an artist does, trouble.py kills the backend's processes and closes Blender, reopened.py
-# opens the file again.
+# opens the file again. SESSIONS names those to run ("session trouble reopened"); another is clean.py, which installs the backend
+# from the zip (2 GB to download; with the settings that PIP_* variables hold, and PyTorch from TORCH_INDEX if it is set).
 # Needs root, a network the first time, and the Debian packages debootstrap, xvfb and imagemagick; says so and exits with 77 where one
 # of them is missing. The backend is that of BACKEND_PYTHON (python3), which is shown to Blender where it lies; the add-on starts it.
 set -euo pipefail
@@ -72,6 +73,8 @@ bind "$base"
 [ "$environment" = "$base" ] || bind "$environment"
 bind "$checkout"
 bind "$work" /window
+[ -z "${PIP_CERT:-}" ] || bind "$(dirname "$PIP_CERT")"
+mapfile -t pip_settings < <(env | grep '^PIP_')
 bind "${WARP_CACHE_PATH:-$HOME/.cache/warp}" /window/home/.cache/warp
 take_screenshots() {
   while sleep 0.2; do
@@ -86,16 +89,19 @@ take_screenshots &
 started+=($!)
 
 blender() { # SCRIPT [FILE]
-  local status=0
+  local status=0 seconds=${SESSION_SECONDS:-600}
   env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/window/home DISPLAY="$display" LIBGL_ALWAYS_SOFTWARE=1 HF_HUB_OFFLINE=1 \
     BACKEND_PYTHON="$python" SESSION_PROMPT="${SESSION_PROMPT:-a red mushroom}" SESSION_PRESET="${SESSION_PRESET:-window}" \
-    timeout "${SESSION_SECONDS:-600}" chroot "$root" blender "${@:2}" --window-geometry 0 0 1600 900 --python-exit-code 1 \
+    SESSION_SECONDS="$seconds" TORCH_INDEX="${TORCH_INDEX:-}" "${pip_settings[@]}" \
+    timeout $((seconds + 30)) chroot "$root" blender "${@:2}" --window-geometry 0 0 1600 900 --python-exit-code 1 \
     --python "/window/$1.py" >"$output/$1.log" 2>&1 || status=$?
   cp "$work"/shots/*.png "$output/" 2>/dev/null || true
   echo "$1:"
   tail -n 5 "$output/$1.log"
   return "$status"
 }
-blender session
-blender trouble
-blender reopened /window/growing.blend
+for session in ${SESSIONS:-session trouble reopened}; do
+  file=()
+  [ "$session" != reopened ] || file=(/window/growing.blend)
+  blender "$session" "${file[@]}"
+done

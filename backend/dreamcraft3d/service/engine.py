@@ -163,7 +163,14 @@ class LocalWorker:
         }
         command = [sys.executable, "-P", "-m", "dreamcraft3d.service.worker"]
         with (self._data.path / "worker.out").open("wb") as output:  # for what is not logged: a crash's own words
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output)
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # whose priority it lowers
+                creationflags=getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0),
+            )
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(greeting).encode() + b"\n")

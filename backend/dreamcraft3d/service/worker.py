@@ -6,6 +6,7 @@ keys. When that input ends, the supervisor is gone, and the worker ends at once:
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import json
 import logging
@@ -24,15 +25,27 @@ from dreamcraft3d.service.worker_messages import Ready
 
 log = logging.getLogger(__name__)
 
+NICENESS = 10
+
 
 def _end_with_input() -> None:
     sys.stdin.read()
     os._exit(0)
 
 
+def _step_back() -> None:
+    """Let whatever the artist does go first. On Windows the engine sees to it."""
+    if sys.platform != "win32":
+        os.nice(NICENESS)
+    # Linux may share the processor out among sessions (this process leads one); then a session's niceness is what counts.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(NICENESS), encoding="ascii")
+
+
 def main() -> None:
     """Run jobs until standard input ends."""
     faulthandler.enable()
+    _step_back()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to answer
     greeting = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_input, daemon=True).start()
