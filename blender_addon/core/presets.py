@@ -10,7 +10,7 @@ from dreamcraft3d_protocol.messages import Welcome
 
 @dataclass(frozen=True)
 class Preset:
-    """A preset's name for the backend, its label, and a sentence about it."""
+    """A preset's name for the backend, its label of a word or two, and what it is."""
 
     name: str
     label: str
@@ -18,8 +18,8 @@ class Preset:
 
 
 BUILT_IN = {
-    "embedded": Preset("embedded", "Demo: toy objects, nothing to download", "Toy objects, in minutes"),
-    "draft": Preset("draft", "Draft: toy objects, roughly", "Toy objects, nothing to download, in under a minute"),
+    "embedded": Preset("embedded", "Demo", "toy objects, nothing to download"),
+    "draft": Preset("draft", "Draft", "toy objects, roughly, in under a minute"),
 }
 
 

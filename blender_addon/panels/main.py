@@ -40,7 +40,7 @@ class DREAMCRAFT3D_PT_main(SidebarPanel, bpy.types.Panel):
         chosen = preset(form.preset, studio.session.welcome)
         row = column.row(heading="Quality")
         row.menu(DREAMCRAFT3D_MT_presets.bl_idname, text=chosen.label, translate=False)
-        draw_sentence(context, column, chosen.about)
+        draw_sentence(context, column, chosen.about[:1].upper() + chosen.about[1:])
         row = column.row(align=True)
         row.prop(form, "seed")
         row.operator("dreamcraft3d.roll_seed", text="", icon="FILE_REFRESH")

@@ -43,8 +43,8 @@ class DREAMCRAFT3D_PT_progress(SidebarPanel, bpy.types.Panel):
         column.progress(factor=progress.job.factor, text=progress.job.text, translate=False)
         if known.state != "done":
             column.progress(factor=progress.stage.factor, text=progress.stage.text, translate=False)
-            details = ", ".join(part for part in (progress.step, progress.eta) if part)
-            draw_sentence(context, layout, details or known.sentence)
+            for sentence in (progress.step, progress.eta) if progress.step else (known.sentence,):
+                draw_sentence(context, layout, sentence)
         if known.job in studio.previews.stale():
             made = target.find(known.job)
             if made is not None and not target.writable(made):

@@ -77,5 +77,5 @@ def test_a_job_may_only_be_asked_for_what_its_state_allows() -> None:
 def test_presets_are_there_before_the_backend_and_its_own_come_after() -> None:
     assert [p.name for p in presets(None)] == ["embedded", "draft"]
     told = Welcome(1, 0, "", JOB, (PresetInfo("studio-fine", "Slow and fine"), PresetInfo("draft", "Rough")))
-    assert [p.label for p in presets(told)] == ["Draft: toy objects, roughly", "Studio Fine"]
+    assert [p.label for p in presets(told)] == ["Draft", "Studio Fine"]
     assert "choose another" in preset("embedded", told).about

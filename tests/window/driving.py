@@ -113,6 +113,7 @@ def order(prompt: str) -> str:
     form.prompt, form.preset, form.seed = prompt, os.environ["SESSION_PRESET"], 1
     press("dreamcraft3d.generate")
     press("view3d.view_selected")
+    press("view3d.zoom", delta=-1)  # else the box is hidden by the sidebar
     # What Show Colors switches to compiles shaders for minutes without a graphics card; these show the same colors.
     view()["space_data"].shading.color_type = "VERTEX"
     return bpy.context.object.name
