@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dreamcraft3d import __version__
@@ -73,7 +74,7 @@ class ProgressBars:
         self.said("Stopping after this step; press Ctrl-C again to stop at once.")
 
     def said(self, sentence: str) -> None:
-        self.progress.console.print(sentence)
+        self.progress.console.print(sentence, markup=False)
 
     def began(self, stage: str, steps: int, done: int) -> None:
         self.tasks[stage] = self.progress.add_task(stage, total=steps, completed=done, note="")
@@ -265,7 +266,9 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except UserError as error:
-        console.print(f"[red]{error.sentence}[/red] {error.hint}".strip(), soft_wrap=True, highlight=False)
+        console.print(
+            f"[red]{escape(error.sentence)}[/red] {escape(error.hint)}".strip(), soft_wrap=True, highlight=False
+        )
         sys.exit(2)
 
 

@@ -82,6 +82,12 @@ def test_a_missing_picture(say: Say, here: Path) -> None:
     assert everything_in(here) == set()
 
 
+def test_brackets_in_a_sentence_are_not_swallowed(say: Say, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert_one_sentence(say("generate", "--image", "red[1].png", "--preset", "draft"), "red[1].png")
+    cli.ProgressBars().said("pip install 'dreamcraft3d[onnx]'")
+    assert "dreamcraft3d[onnx]" in capsys.readouterr().err
+
+
 def test_a_broken_picture(say: Say, here: Path) -> None:
     broken_picture(here)
     assert_one_sentence(say("generate", "--image", "broken.png", "--preset", "draft"), "broken.png")

@@ -42,6 +42,7 @@ def test_without_a_folder_of_ones_own_there_are_those_of_the_package(tmp_path: P
         ('base = "best"', '"best"'),
         ('base = "draft"\nspeed = 9', "speed"),
         ('base = "draft"\n[geometry]\nsteps = "many"', "steps"),
+        ('base = "draft"\n[texture]\nbreadth = 16', "odd number of pixels"),
     ],
 )
 def test_a_preset_with_a_mistake_is_a_sentence(tmp_path: Path, text: str, words: str) -> None:

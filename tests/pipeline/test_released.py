@@ -83,8 +83,9 @@ def test_a_moving_weight_is_in_force(alternating: Losses, tiny_preset: Preset) -
     assert terms[1] / terms[0] == pytest.approx(0.25, rel=0.3)
 
 
+@pytest.mark.parametrize("section", ["coarse", "geometry"])
 def test_the_3d_term_can_have_timesteps_of_its_own(
-    tiny_preset: Preset, picture_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_preset: Preset, picture_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: str
 ) -> None:
     asked: list[tuple[Tensor, Tensor | None]] = []
     loss = Hybrid.loss
@@ -94,13 +95,16 @@ def test_the_3d_term_can_have_timesteps_of_its_own(
         return loss(self, pictures, cameras, steps, draws, seen)
 
     monkeypatch.setattr(Hybrid, "loss", noted)
-    hybrid = tiny_preset.geometry.distillation.model_dump() | {"view_timesteps": (0.9, 0.95)}
-    preset = changed(tiny_preset, "geometry", normal_share=0.0, distillation=hybrid)
+    hybrid = getattr(tiny_preset, section).distillation.model_dump() | {"view_timesteps": (0.9, 0.95)}
+    preset = changed(changed(tiny_preset, "geometry", normal_share=0.0), section, distillation=hybrid)
     drive(prepare(tmp_path / "egg.glb", preset, image=picture_file, until="geometry"), Losses())
-    coarse, geometry = asked[: -preset.geometry.steps], asked[-preset.geometry.steps :]
-    assert all(seen is None for _, seen in coarse)
-    assert all(bool((steps <= 500).all()) for steps, _ in geometry)
-    assert all(seen is not None and bool(((seen >= 900) & (seen <= 950)).all()) for _, seen in geometry)
+    stages = {"coarse": asked[: -preset.geometry.steps], "geometry": asked[-preset.geometry.steps :]}
+    own, other = stages.pop(section), next(iter(stages.values()))
+    assert own
+    assert other
+    assert all(seen is None for _, seen in other)
+    assert all(bool((steps <= 850).all()) for steps, _ in own)
+    assert all(seen is not None and bool(((seen >= 900) & (seen <= 950)).all()) for _, seen in own)
 
 
 def test_the_terms_are_distilled_at_their_own_timesteps() -> None:

@@ -227,6 +227,22 @@ def test_decimating_keeps_the_shape_closed_and_coloured() -> None:
     torch.testing.assert_close(small.colours, small.vertices * 0.5 + 0.5, atol=0.05, rtol=0)
 
 
+def test_decimating_prefers_few_faces_to_a_closed_surface(monkeypatch: pytest.MonkeyPatch) -> None:
+    ball, pinched = trimesh.creation.icosphere(4), trimesh.creation.icosphere(2)
+    made = {
+        7: (pinched.vertices, pinched.faces[1:]),
+        5: (ball.vertices, ball.faces),
+        3: (pinched.vertices, pinched.faces),
+    }
+
+    def simplify(points: np.ndarray, faces: np.ndarray, target_count: int, agg: int) -> tuple[np.ndarray, np.ndarray]:
+        return made[agg]
+
+    monkeypatch.setattr("fast_simplification.simplify", simplify)
+    assert len(decimate(as_mesh(ball), 320).faces) == 320  # closed, and few enough
+    assert len(decimate(as_mesh(ball), 200).faces) == 319  # as asked first, for no closed one is few enough
+
+
 def test_a_mesh_that_is_small_enough_is_not_decimated() -> None:
     box = as_mesh(trimesh.creation.box())
     assert decimate(box, 12) is box

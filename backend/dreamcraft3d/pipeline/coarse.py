@@ -16,7 +16,7 @@ from dreamcraft3d.errors import UserError
 from dreamcraft3d.pipeline.config import CoarseSettings
 from dreamcraft3d.pipeline.losses import reference_losses, total, weight_at
 from dreamcraft3d.pipeline.sampled import SampledViews, sample_views, sampled_cameras
-from dreamcraft3d.pipeline.stage import Context, joined, opened, random_cameras
+from dreamcraft3d.pipeline.stage import Context, joined, opened, random_cameras, view_timesteps
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.render.hull import missed_parts, project_pictures
 from dreamcraft3d.render.volume import VolumeViews, render_volume
@@ -181,7 +181,8 @@ class CoarseStage:
         cameras = random_cameras(settings.views, spread, self.generator)
         views = self._render(cameras if self.settings.alternate else joined(known, cameras))
         timesteps = self.timesteps.draw(progress, len(cameras), 1000, self.generator)
-        distilled = self.hybrid.loss(views.rgb[-len(cameras) :], cameras, timesteps, self.generator)
+        seen = view_timesteps(settings, len(cameras), self.generator)
+        distilled = self.hybrid.loss(views.rgb[-len(cameras) :], cameras, timesteps, self.generator, seen)
         beside = (
             self._regularisers(views, index) if self.settings.alternate else self._known_losses(views, chosen, index)
         )

@@ -6,9 +6,9 @@ import tomllib
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
 from dreamcraft3d.errors import UserError
 
@@ -18,6 +18,15 @@ STAGES: tuple[StageName, ...] = ("reference", "coarse", "geometry", "texture")
 Range = tuple[float, float]
 Weight = float | tuple[tuple[float, float], ...]
 """Of a loss: a number, or points (step of the stage, weight) with straight lines between them."""
+
+
+def _none_or_odd(pixels: int) -> int:
+    if pixels < 0 or (pixels and pixels % 2 == 0):
+        raise ValueError("breadth is 0 or an odd number of pixels, with one in the middle")
+    return pixels
+
+
+Breadth = Annotated[int, AfterValidator(_none_or_odd)]
 
 
 class _Settings(BaseModel):
@@ -152,7 +161,7 @@ class GeometrySettings(_Settings):
     consistency: Weight
     laplacian: float
     smoothness: float
-    breadth: int
+    breadth: Breadth
     reference: ReferenceLosses
     distillation: Distillation
 
@@ -187,7 +196,7 @@ class TextureSettings(_Settings):
     colour_rate: float
     weight: float
     smoothness: float
-    breadth: int
+    breadth: Breadth
     views: int
     timesteps: Range
     alternate: bool

@@ -16,7 +16,7 @@ from dreamcraft3d.distillation.sds import sds_loss
 from dreamcraft3d.distillation.timesteps import Annealed
 from dreamcraft3d.pipeline.config import GeometrySettings
 from dreamcraft3d.pipeline.losses import reference_losses, total, weight_at
-from dreamcraft3d.pipeline.stage import Context, joined, opened, random_cameras
+from dreamcraft3d.pipeline.stage import Context, joined, opened, random_cameras, view_timesteps
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.render.mesh import MeshViews, render_mesh
 from dreamcraft3d.shape.colour import Albedo, DenseColour
@@ -81,10 +81,7 @@ class GeometryStage:
             loss = sds_loss(pictures, self.normals, cameras, timesteps, self.generator)
         else:
             pictures = detail(views.rgb[1:], views.mask[1:], self.settings.breadth)
-            seen = None
-            if settings.view_timesteps is not None:
-                own = Annealed(settings.view_timesteps, settings.view_timesteps, 0.0)
-                seen = own.draw(progress, len(cameras), 1000, self.generator)
+            seen = view_timesteps(settings, len(cameras), self.generator)
             loss = self.hybrid.loss(pictures, cameras, timesteps, self.generator, seen)
         losses["distillation"] = settings.weight * loss
         consistency = weight_at(self.settings.consistency, index)

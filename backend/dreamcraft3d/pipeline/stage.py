@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dreamcraft3d.distillation.hybrid import Hybrid
+from dreamcraft3d.distillation.timesteps import Annealed
 from dreamcraft3d.pipeline.config import Distillation, Preset
 from dreamcraft3d.pipeline.reference import Reference
 from dreamcraft3d.priors.base import Priors
@@ -108,3 +109,9 @@ def joined(first: Cameras, second: Cameras) -> Cameras:
 def opened(progress: float, until: float) -> float:
     """How far the views are opened at ``progress`` of a stage that opens them until ``until``."""
     return 1.0 if until <= 0 else min(progress / until, 1.0)
+
+
+def view_timesteps(settings: Distillation, count: int, generator: torch.Generator) -> Tensor | None:
+    """The 3D prior's own timesteps (count,) int64, where the preset gives it a range of its own; else None."""
+    own = settings.view_timesteps
+    return None if own is None else Annealed(own, own, 0.0).draw(0.0, count, 1000, generator)

@@ -25,7 +25,7 @@ from dreamcraft3d.priors.base import Guidance
 from dreamcraft3d.priors.memory import LORA_RANK
 from dreamcraft3d.priors.words import identified
 from dreamcraft3d.render.camera import Cameras
-from dreamcraft3d.render.mesh import render_mesh
+from dreamcraft3d.render.mesh import MeshViews, render_mesh
 from dreamcraft3d.shape.colour import Albedo, DenseColour
 from dreamcraft3d.shape.mesh import Mesh
 
@@ -112,40 +112,41 @@ class TextureStage:
 
     def _match_reference(self) -> dict[str, float]:
         """A step that looks at the reference alone."""
-        front = Cameras.at(0.0).to(self.context.device)
-        views = render_mesh(self.mesh, front, self.settings.picture, albedo=self.colour)
-        seen = views.rgb, views.mask, views.depth, views.normal
-        losses = reference_losses(self.settings.reference, self.reference, *seen)
-        losses["smoothness"] = self.settings.smoothness * self.colour.smoothness()
-        self.optimizer.zero_grad()
-        total(losses).backward()
-        self.optimizer.step()
-        return {name: float(loss.detach()) for name, loss in losses.items()}
+        return self._descend(self._reference_losses(self._render(Cameras.at(0.0))))
 
     def _distil(self) -> dict[str, float]:
         settings = self.settings
         cameras = random_cameras(settings.views, 1.0, self.generator)
-        render = partial(render_mesh, self.mesh, size=settings.picture, albedo=self.colour)
-        views = self.context.rendered(render, joined(Cameras.at(0.0), cameras))
-        losses = reference_losses(
-            settings.reference, self.reference, views.rgb[:1], views.mask[:1], views.depth[:1], views.normal[:1]
-        )
-        if settings.alternate:
-            losses = {}
+        views = self._render(cameras if settings.alternate else joined(Cameras.at(0.0), cameras))
+        losses = {} if settings.alternate else self._reference_losses(views)
         low, high = (int(x * 1000) for x in settings.timesteps)
         timesteps = torch.randint(low, high, (len(cameras),), generator=self.generator)
-        pictures = detail(views.rgb[1:], views.mask[1:], settings.breadth)
+        rgb, mask = views.rgb[-len(cameras) :], views.mask[-len(cameras) :]
+        pictures = detail(rgb, mask, settings.breadth)
         loss = bsd_loss(pictures, self.dreambooth, self.lora, cameras, timesteps, self.generator)
-        losses["distillation"] = settings.weight * loss
-        losses["smoothness"] = settings.smoothness * self.colour.smoothness()
-        self.optimizer.zero_grad()
-        total(losses).backward()
-        self.optimizer.step()
-        lora = self.lora.loss(self.lora.encode(views.rgb[1:].detach()), cameras, self.generator)
+        numbers = self._descend(losses | {"distillation": settings.weight * loss})
+        lora = self.lora.loss(self.lora.encode(rgb.detach()), cameras, self.generator)
         self.lora_optimizer.zero_grad()
         lora.backward()
         self.lora_optimizer.step()
-        return {name: float(loss.detach()) for name, loss in losses.items()} | {"lora": float(lora.detach())}
+        return numbers | {"lora": float(lora.detach())}
+
+    def _render(self, cameras: Cameras) -> MeshViews:
+        render = partial(render_mesh, self.mesh, size=self.settings.picture, albedo=self.colour)
+        return self.context.rendered(render, cameras)
+
+    def _reference_losses(self, views: MeshViews) -> dict[str, Tensor]:
+        """Those of the first view, which is the reference's."""
+        first = views.rgb[:1], views.mask[:1], views.depth[:1], views.normal[:1]
+        return reference_losses(self.settings.reference, self.reference, *first)
+
+    def _descend(self, losses: dict[str, Tensor]) -> dict[str, float]:
+        """A step of the colours; the losses as numbers, smoothness among them."""
+        losses = losses | {"smoothness": self.settings.smoothness * self.colour.smoothness()}
+        self.optimizer.zero_grad()
+        total(losses).backward()
+        self.optimizer.step()
+        return {name: float(loss.detach()) for name, loss in losses.items()}
 
     def state(self) -> dict[str, Any]:
         return {

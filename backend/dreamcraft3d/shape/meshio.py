@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,8 @@ _Z_UP = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
 _AXES = {".glb": _Y_UP, ".gltf": _Y_UP, ".obj": _Y_UP, ".ply": _Z_UP, ".stl": _Z_UP, ".off": _Z_UP}
 
 Colours = NDArray[np.float64]
-GREED = (7, 5, 3, 1)  # how greedily edges may be collapsed, 0 to 10: at first as fast_simplification does it by default
+GREED = (7, 5, 3)  # how greedily edges may be collapsed, 0 to 10: at first as fast_simplification does it by default
+SLACK = 1.1  # more faces than were asked for, by which a surface may stay closed
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ def keep_components(mesh: Mesh, min_fraction: float = 0.01) -> Mesh:
 def decimate(mesh: Mesh, faces: int) -> Mesh:
     """Collapse edges by quadric error until about ``faces`` triangles are left; on the CPU, not differentiable.
 
-    A closed surface stays closed if any care can have it: collapsed greedily, thin parts are pinched into edges with four
+    A closed surface stays closed where care can have it: collapsed greedily, thin parts are pinched into edges with four
     faces. Doubled vertices are joined first, or seams would tear. Colours are those of the nearest vertex before. A mesh
     that is small enough already comes back as it is.
     """
@@ -134,11 +137,14 @@ def decimate(mesh: Mesh, faces: int) -> Mesh:
     vertices = mesh.vertices.detach().cpu().numpy()
     positions[place] = vertices
     joined = place[mesh.faces.cpu().numpy()].astype(np.int32)
-    closed = trimesh.Trimesh(positions, joined, process=False).is_watertight
-    for greed in GREED:
-        out_vertices, out_faces = fast_simplification.simplify(positions, joined, target_count=faces, agg=greed)
-        if not closed or trimesh.Trimesh(out_vertices, out_faces).is_watertight:
-            break
+    greedy, *careful = (
+        partial(fast_simplification.simplify, positions, joined, target_count=faces, agg=g) for g in GREED
+    )
+    out_vertices, out_faces = greedy()
+    if trimesh.Trimesh(positions, joined, process=False).is_watertight:
+        tries = chain([(out_vertices, out_faces)], (collapse() for collapse in careful))
+        whole = (made for made in tries if len(made[1]) <= SLACK * faces and trimesh.Trimesh(*made).is_watertight)
+        out_vertices, out_faces = next(whole, (out_vertices, out_faces))
     colours = None
     if mesh.colours is not None:
         colours = mesh.colours.detach().cpu().numpy()[cKDTree(vertices).query(out_vertices)[1]]
