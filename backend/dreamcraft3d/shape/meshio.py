@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import fast_simplification
+import manifold3d
 import numpy as np
 import torch
 import trimesh
+from manifold3d import Manifold
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.sparse import coo_matrix
@@ -29,8 +28,8 @@ _Z_UP = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
 _AXES = {".glb": _Y_UP, ".gltf": _Y_UP, ".obj": _Y_UP, ".ply": _Z_UP, ".stl": _Z_UP, ".off": _Z_UP}
 
 Colours = NDArray[np.float64]
-GREED = (7, 5, 3)  # how greedily edges may be collapsed, 0 to 10: at first as fast_simplification does it by default
-SLACK = 1.1  # more faces than were asked for, by which a surface may stay closed
+COARSEST = 0.02
+HALVINGS = 8
 
 
 @dataclass(frozen=True)
@@ -124,31 +123,32 @@ def keep_components(mesh: Mesh, min_fraction: float = 0.01) -> Mesh:
 
 
 def decimate(mesh: Mesh, faces: int) -> Mesh:
-    """Collapse edges by quadric error until about ``faces`` triangles are left; on the CPU, not differentiable.
+    """Simplify a closed surface until at most ``faces`` triangles are left; on the CPU, not differentiable.
 
-    A closed surface stays closed where care can have it: collapsed greedily, thin parts are pinched into edges with four
-    faces. Doubled vertices are joined first, or seams would tear. Colours are those of the nearest vertex before. A mesh
-    that is small enough already comes back as it is.
+    It stays closed, and moves by no more than it must: the tolerance is halved in on, up to ``COARSEST`` of the mesh's
+    size. Colours are those of the nearest vertex before. A mesh that is small enough already, or is not closed, comes
+    back as it is.
     """
     if len(mesh.faces) <= faces:
         return mesh
-    n, place = _joined(mesh)
-    positions = np.empty((n, 3), np.float32)
     vertices = mesh.vertices.detach().cpu().numpy()
-    positions[place] = vertices
-    joined = place[mesh.faces.cpu().numpy()].astype(np.int32)
-    greedy, *careful = (
-        partial(fast_simplification.simplify, positions, joined, target_count=faces, agg=g) for g in GREED
-    )
-    out_vertices, out_faces = greedy()
-    if trimesh.Trimesh(positions, joined, process=False).is_watertight:
-        tries = chain([(out_vertices, out_faces)], (collapse() for collapse in careful))
-        whole = (made for made in tries if len(made[1]) <= SLACK * faces and trimesh.Trimesh(*made).is_watertight)
-        out_vertices, out_faces = next(whole, (out_vertices, out_faces))
+    solid = Manifold(manifold3d.Mesh(vertices, mesh.faces.cpu().numpy().astype(np.uint32)))
+    if solid.is_empty():  # Manifold's answer to what is no solid
+        return mesh
+    fine, coarse = 0.0, COARSEST * float(np.ptp(vertices, axis=0).max())
+    small = solid.simplify(coarse)
+    for _ in range(HALVINGS):
+        middle = (fine + coarse) / 2
+        made = solid.simplify(middle)
+        if made.num_tri() > faces:
+            fine = middle
+        else:
+            coarse, small = middle, made
+    simple = small.to_mesh()
     colours = None
     if mesh.colours is not None:
-        colours = mesh.colours.detach().cpu().numpy()[cKDTree(vertices).query(out_vertices)[1]]
-    return _mesh(out_vertices, out_faces, colours)
+        colours = mesh.colours.detach().cpu().numpy()[cKDTree(vertices).query(simple.vert_properties)[1]]
+    return _mesh(simple.vert_properties, simple.tri_verts, colours)
 
 
 def _joined(mesh: Mesh) -> tuple[int, NDArray[np.int64]]:
