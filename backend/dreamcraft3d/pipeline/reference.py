@@ -16,7 +16,7 @@ from dreamcraft3d.errors import UserError
 from dreamcraft3d.picture.framing import FramedPicture, frame
 from dreamcraft3d.picture.grain import without_grain
 from dreamcraft3d.picture.load import load_picture
-from dreamcraft3d.picture.outline import outlines
+from dreamcraft3d.picture.outline import firm, outlines
 from dreamcraft3d.picture.palette import with_palette
 from dreamcraft3d.pipeline.config import ReferenceSettings
 from dreamcraft3d.pipeline.estimators import Estimators
@@ -99,7 +99,7 @@ def picture_from_words(
         flat = without_grain(picture.cpu())
         with suppress(UserError):  # it shows nothing
             opaque = torch.cat([flat, torch.ones_like(flat[..., :1])], dim=-1)
-            return frame(estimators.cut_out(opaque), priors.picture_size)
+            return frame(firm(estimators.cut_out(opaque), settings.rim), priors.picture_size)
     raise UserError(f'No drawing of "{prompt}" shows an object.', "Try another seed, or fewer and simpler words.")
 
 
