@@ -144,7 +144,8 @@ class Ablation:
         shape = None
         if same_shape(preset, self.preset):
             shape = run.with_name("shape.glb")
-            generate(front, shape, self.preset, seed, until="geometry")
+            if not generate(front, shape, self.preset, seed, until="geometry"):
+                raise UserError("The shape's run failed.")
         if not generate(front, run, preset, seed, shape=shape):
             raise UserError("The run failed.")
 
