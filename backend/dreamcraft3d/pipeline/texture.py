@@ -138,13 +138,14 @@ class TextureStage:
         timesteps = torch.randint(low, high, (len(cameras),), generator=self.generator)
         rgb, mask = views.rgb[-len(cameras) :], views.mask[-len(cameras) :]
         pictures = detail(rgb, mask, settings.breadth)
-        loss = self._score(pictures, cameras, timesteps)
+        loss = self.score(pictures, cameras, timesteps)
         numbers = self._descend(losses | {"distillation": settings.weight * loss})
         if self.lora is not None:
             numbers["lora"] = self.lora.learn(self.lora.model.encode(rgb.detach()), cameras, self.generator)
         return numbers
 
-    def _score(self, pictures: Tensor, cameras: Cameras, timesteps: Tensor) -> Tensor:
+    def score(self, pictures: Tensor, cameras: Cameras, timesteps: Tensor) -> Tensor:
+        """The method's loss of renders (B, S, S, 3) seen by B cameras, at timesteps (B,) int64; a scalar."""
         if self.lora is None:
             return sds_loss(pictures, self.prior, cameras, timesteps, self.generator)
         distil = vsd_loss if self.dreambooth is None else bsd_loss
