@@ -232,10 +232,11 @@ def test_a_dreambooth_is_a_lora_and_learns_as_one(prior: EmbeddedPrior, tiny_pre
         for lora in (False, True)
     )
     trained = tiny_preset.texture
-    assert whole.dreambooth_optimizer.param_groups[0]["lr"] == trained.dreambooth_rate
-    assert lora.dreambooth_optimizer.param_groups[0]["lr"] == trained.lora_rate
-    assert len(whole.dreambooth.parameters) == len(list(prior.unet.parameters()))
-    assert {p.shape[0] for name, p in lora.dreambooth.state_dict().items() if "lora_A" in name} == {LORA_RANK}
+    assert whole.dreambooth is not None
+    assert lora.dreambooth is not None
+    assert (whole.dreambooth.rate, lora.dreambooth.rate) == (trained.dreambooth_rate, trained.lora_rate)
+    assert len(whole.dreambooth.model.parameters) == len(list(prior.unet.parameters()))
+    assert {p.shape[0] for name, p in lora.dreambooth.model.state_dict().items() if "lora_A" in name} == {LORA_RANK}
 
 
 def test_text_encoders_stay_on_the_processor(

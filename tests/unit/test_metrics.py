@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dreamcraft3d.evaluate.retrieval import SIZE, Gallery, cut_from_white, front_of, in_front_box
 from dreamcraft3d.picture.framing import FRONT_FILL, frame
-from dreamcraft3d.picture.metrics import mask_iou, psnr, sharpness
+from dreamcraft3d.picture.metrics import disagreement, mask_iou, psnr, sharpness
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.render.soup import render_views
 from dreamcraft3d.shape.mesh import Mesh
@@ -100,6 +100,36 @@ def test_blurring_takes_sharpness_away() -> None:
 
 def test_nothing_left_inside_has_no_sharpness() -> None:
     assert sharpness(torch.rand(32, 32, 3), square(8, 8, 5)) == 0
+
+
+def test_views_of_one_colour_disagree_by_the_mean_distance_of_their_colours() -> None:
+    plain = torch.stack([torch.full((8, 8, 3), grey) for grey in (0.1, 0.3, 0.6)])
+    assert disagreement(plain, torch.ones(3, 8, 8, 1)) == pytest.approx((0.2 + 0.3 + 0.5) / 3, abs=1e-6)
+    red, blue = torch.tensor([0.9, 0.2, 0.2]), torch.tensor([0.2, 0.2, 0.9])
+    plain = torch.stack([colour.expand(8, 8, 3) for colour in (red, blue)])
+    assert disagreement(plain, torch.ones(2, 8, 8, 1)) == pytest.approx(1.4 / 3, abs=1e-6)
+
+
+def test_views_with_the_same_colours_elsewhere_and_at_any_size_agree() -> None:
+    pictures = torch.ones(2, 32, 32, 3)
+    halves = [(square(4, 4, 8), square(4, 12, 8)), (square(20, 8, 4), square(8, 8, 4))]
+    for picture, (dark, light) in zip(pictures, halves, strict=True):
+        picture[dark[..., 0] > 0] = 0.2
+        picture[light[..., 0] > 0] = 0.7
+    masks = torch.stack([dark + light for dark, light in halves])
+    assert disagreement(pictures, masks) == pytest.approx(0, abs=1e-6)
+    assert disagreement(pictures, torch.stack([halves[0][0], halves[1][1]])) == pytest.approx(0.5, abs=1e-6)
+
+
+def test_how_much_of_a_view_has_a_colour_counts() -> None:
+    half, quarter = torch.zeros(8, 8, 3), torch.zeros(8, 8, 3)
+    half[:4], quarter[:2] = 0.8, 0.8
+    assert disagreement(torch.stack([half, quarter]), torch.ones(2, 8, 8, 1)) == pytest.approx(0.2, abs=1e-6)
+
+
+def test_a_view_of_nothing_has_no_colours_to_compare() -> None:
+    masks = torch.stack([torch.ones(8, 8, 1), torch.zeros(8, 8, 1)])
+    assert math.isnan(disagreement(torch.rand(2, 8, 8, 3), masks))
 
 
 def objects_of(parts: list[tuple[str, trimesh.Trimesh, tuple[int, int, int]]]) -> Objects:

@@ -13,7 +13,7 @@ from torch import nn
 
 from dreamcraft3d import cli
 from dreamcraft3d.errors import UserError
-from dreamcraft3d.pipeline.config import STAGES, Preset, ReferenceLosses, load_preset
+from dreamcraft3d.pipeline.config import STAGES, Preset, ReferenceLosses, changed, load_preset
 from dreamcraft3d.pipeline.losses import weight_at
 from dreamcraft3d.plan.activations import laws, mesh_bytes, pass_bytes, tetrahedra_bytes, volume_bytes
 from dreamcraft3d.plan.choose import GIB, RESERVE, plan_run, plan_stage
@@ -150,6 +150,18 @@ def test_the_text_encoder_is_never_on_the_card_with_anything_else(paper: Preset)
 def test_a_trained_weight_takes_sixteen_bytes(paper: Preset) -> None:
     learning = next(m for m in moments("texture", paper, Means()) if m.name == "DreamBooth learns")
     assert learning.items["DreamBooth, gradient, optimiser"] == 16 * EXACT["sd-2-1-base-unet"]
+
+
+def test_what_a_texture_method_does_without_is_not_held(paper: Preset) -> None:
+    names = {}
+    for method in ("sds", "vsd", "bsd"):
+        found = moments("texture", changed(paper, {"texture": {"method": method}}), Means())
+        names[method] = [moment.name for moment in found if moment.name != "words"]
+        held = {item.split(",")[0] for moment in found for item in moment.items}
+        assert ("LoRA" in held, "DreamBooth" in held) == (method != "sds", method == "bsd")
+    assert names["sds"] == ["2D prior is asked"]
+    assert names["vsd"] == ["2D prior and LoRA are asked", "LoRA learns"]
+    assert len(names["bsd"]) == 4
 
 
 def test_frozen_weights_take_four_bytes_or_two(paper: Preset) -> None:

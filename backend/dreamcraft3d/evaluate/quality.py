@@ -14,34 +14,23 @@ frames any picture, and nothing is aligned afterwards.
 
 from __future__ import annotations
 
-import io
 import json
-import subprocess
-import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any
 
-import torch
-import torch.nn.functional as F
 import typer
-from PIL import Image
-from torch import Tensor
 
-from dreamcraft3d.errors import UserError
 from dreamcraft3d.evaluate.retrieval import SIZE as RETRIEVAL_SIZE
 from dreamcraft3d.evaluate.retrieval import Gallery, front_of, in_front_box
+from dreamcraft3d.evaluate.runs import FRONT_SIZE, chosen_objects, file_name, generate, write_front
+from dreamcraft3d.evaluate.truth import SIZE, Pictures, Scores, headings, stage_pictures, true_pictures
 from dreamcraft3d.export.formats import write_atomically
 from dreamcraft3d.export.sheet import contact_sheet
 from dreamcraft3d.picture.framing import frame
-from dreamcraft3d.picture.metrics import mask_iou, psnr, sharpness
 from dreamcraft3d.pipeline.config import StageName, load_preset
-from dreamcraft3d.pipeline.finish import final_shape
-from dreamcraft3d.pipeline.run_folder import Request, RunFolder
-from dreamcraft3d.render.camera import Cameras
-from dreamcraft3d.render.mesh import render_mesh
-from dreamcraft3d.render.soup import render_views
+from dreamcraft3d.pipeline.run_folder import RunFolder
 from dreamcraft3d.shape.mesh import Mesh
 from dreamcraft3d.training.objects import Objects
 from dreamcraft3d.training.views import CACHE, CacheOption, ObjectsOption
@@ -51,102 +40,6 @@ IDS = (
     "quaternius/mushroom-1,quaternius/crown2,quaternius/watchtower"
 )
 STAGES: tuple[StageName, ...] = ("coarse", "geometry", "texture")
-FRONT_SIZE, SIZE = 512, 256
-GREY_LEVELS = 255
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """An object at the reference view, and at the eight around it: (9, S, S, 3) on white, and coverage (9, S, S, 1)."""
-
-    rgb: Tensor
-    mask: Tensor
-
-
-@dataclass(frozen=True)
-class Scores:
-    """One result against the truth; of the eight views, means.
-
-    Attributes:
-        reference_psnr: inside the true outline at the reference view, dB.
-        reference_iou: of the outlines there.
-        silhouette_iou: of the outlines of the eight views.
-        novel_psnr: inside either outline in the eight views, dB.
-        sharpness: mean gradient inside the eroded outline in the eight views, grey levels of 255 a pixel.
-    """
-
-    reference_psnr: float
-    reference_iou: float
-    silhouette_iou: float
-    novel_psnr: float
-    sharpness: float
-
-    @staticmethod
-    def of(result: Pictures, truth: Pictures) -> Scores:
-        pairs = list(zip(result.rgb, result.mask, truth.rgb, truth.mask, strict=True))
-        rgb, mask, true_rgb, true_mask = pairs[0]
-        return Scores(
-            psnr(rgb, true_rgb, true_mask),
-            mask_iou(mask, true_mask),
-            fmean(mask_iou(mask, true_mask) for _, mask, _, true_mask in pairs[1:]),
-            fmean(psnr(rgb, true_rgb, torch.maximum(mask, true_mask)) for rgb, mask, true_rgb, true_mask in pairs[1:]),
-            fmean(sharpness(rgb, mask) * GREY_LEVELS for rgb, mask, _, _ in pairs[1:]),
-        )
-
-
-def views() -> Cameras:
-    """The reference view, and eight around at 15 degrees."""
-    return Cameras.at([0.0] + [45.0 * i for i in range(8)], [0.0] + [15.0] * 8)
-
-
-def true_pictures(mesh: Mesh) -> Pictures:
-    """Of an object as it is: flat-shaded, supersampled."""
-    drawn = [render_views(mesh, views()[[i]], SIZE, supersample=4) for i in range(len(views()))]
-    return Pictures(torch.cat([d.rgb for d in drawn]), torch.cat([d.mask for d in drawn]))
-
-
-@torch.no_grad()
-def stage_pictures(folder: RunFolder, request: Request, stage: StageName) -> Pictures:
-    """Of what ``--until stage`` would export: the stage's mesh with its colours, before they are baked."""
-    mesh, albedo = final_shape(request.model_copy(update={"until": stage}), folder, torch.device("cpu"))
-    drawn = [render_mesh(mesh, views()[[i]], 2 * SIZE, albedo=albedo) for i in range(len(views()))]
-    return Pictures(*(halved(torch.cat(pictures)) for pictures in ([d.rgb for d in drawn], [d.mask for d in drawn])))
-
-
-def halved(pictures: Tensor) -> Tensor:
-    """(B, 2S, 2S, C) to (B, S, S, C)."""
-    return F.avg_pool2d(pictures.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
-
-
-def png(rgba: Tensor) -> bytes:
-    """(H, W, 4) in [0, 1] as a PNG file."""
-    data = io.BytesIO()
-    Image.fromarray((rgba * 255).round().byte().numpy()).save(data, "PNG")
-    return data.getvalue()
-
-
-def generate(front: Path, output: Path, preset: str, seed: int) -> bool:
-    """Make the run of a picture, or go on with it; false if it fails. One that is finished is left as it is.
-
-    The command line is run as a process of its own, so that its peak memory is its own too.
-    """
-    arguments = ["generate", "--image", front, "--preset", preset, "--seed", seed, "--output", output]
-    if is_run_of(output, front, preset, seed):
-        if output.is_file():
-            return True
-        arguments = ["resume", output]
-    ended = subprocess.run([sys.executable, "-m", "dreamcraft3d.cli", *map(str, arguments)], check=False)
-    return ended.returncode == 0
-
-
-def is_run_of(output: Path, front: Path, preset: str, seed: int) -> bool:
-    """Whether there is a run, finished or not, of this picture with these settings."""
-    try:
-        folder, request = RunFolder.open(output)
-    except UserError:  # none, or one of another version
-        return False
-    same_picture = (folder.path / str(request.image)).read_bytes() == front.read_bytes()
-    return same_picture and (request.preset, request.seed) == (load_preset(preset), seed)
 
 
 def evaluate(truth: Mesh, gallery: Gallery, run: Path, sheet: Path) -> dict[str, Any]:
@@ -157,8 +50,7 @@ def evaluate(truth: Mesh, gallery: Gallery, run: Path, sheet: Path) -> dict[str,
     made: dict[str, Pictures] = {stage: stage_pictures(folder, request, stage) for stage in STAGES}
     made["retrieval"] = true_pictures(in_front_box(gallery.objects.mesh(nearest)))
     rows = [("truth", true), *(("final" if name == "texture" else name, views) for name, views in made.items())]
-    headings = [f"{azimuth:.0f}°" for azimuth in views().azimuth[1:].tolist()]
-    contact_sheet([(label, pictures.rgb[1:]) for label, pictures in rows], sheet, cell=SIZE // 2, headings=headings)
+    contact_sheet([(label, pictures.rgb[1:]) for label, pictures in rows], sheet, cell=SIZE // 2, headings=headings())
     metrics = folder.read_json("metrics.json")
     return {
         "prompt": folder.read_json("reference.json")["prompt"],
@@ -218,19 +110,14 @@ def main(
     cache: CacheOption = CACHE,
 ) -> None:
     """Make objects of their fronts, and compare them with the truth."""
-    known = Objects.load(objects, "val")
-    chosen = [name.strip() for name in ids.split(",")]
-    if unknown := [name for name in chosen if name not in known.ids]:
-        raise UserError(f"There is no validation object {unknown[0]}.", "Their ids are in manifest.csv.")
+    chosen, settings = chosen_objects(Objects.load(objects, "val"), ids), load_preset(preset)
     gallery = Gallery.of(Objects.load(objects, "train"), cache / "views" / "train")
     results: dict[str, Any] = {}
-    for name in chosen:
-        truth = in_front_box(known.mesh(known.ids.index(name)))
-        label = name.replace("/", "-")
-        front = output / "fronts" / f"{label}.png"
-        write_atomically(front, png(front_of(truth, FRONT_SIZE)))
+    for name, truth in chosen.items():
+        label = file_name(name)
+        front = write_front(truth, output / "fronts" / f"{label}.png")
         run = output / "runs" / f"{label}.glb"
-        made = generate(front, run, preset, seed)
+        made = generate(front, run, settings, seed)
         results[name] = evaluate(truth, gallery, run, output / "sheets" / f"{label}.png") if made else {}
         write_atomically(output / "results.json", json.dumps(results, indent=2).encode())
         write_atomically(output / "table.md", table(results).encode())

@@ -1,9 +1,13 @@
-"""How alike two pictures are, inside the object; how alike their outlines are; how much detail a picture shows."""
+"""How alike pictures are, inside the object; how alike their outlines are; how much detail a picture shows."""
 
 from __future__ import annotations
 
+from itertools import combinations
+from statistics import fmean
+
 import torch
 import torch.nn.functional as F
+from scipy.stats import wasserstein_distance
 from torch import Tensor
 
 SAME = 1e-10
@@ -45,3 +49,20 @@ def sharpness(picture: Tensor, mask: Tensor, margin: int = 3) -> float:
     inside = grown[0, 0] < 0.5
     down, across = torch.gradient(picture, dim=(0, 1))
     return float(torch.hypot(down, across)[inside].mean()) if inside.any() else 0.0
+
+
+def disagreement(pictures: Tensor, masks: Tensor) -> float:
+    """How unlike the views of one object are in their colours, wherever in the picture each colour is; 0 if they share all.
+
+    The mean, over all pairs of views and over the channels, of the 1-Wasserstein distance between the values inside the
+    two outlines: how far, in the mean, a pixel's value has to be moved for one view to have the colours of the other.
+
+    Args:
+        pictures: (N, H, W, C) in [0, 1], N at least 2.
+        masks: (N, H, W, 1); pixels above 0.5 count. NaN if a picture has none.
+    """
+    inside = [picture[mask[..., 0] > 0.5].T.numpy() for picture, mask in zip(pictures, masks, strict=True)]
+    if not all(values.size for values in inside):
+        return float("nan")
+    pairs = combinations(inside, 2)
+    return fmean(wasserstein_distance(a, b) for one, other in pairs for a, b in zip(one, other, strict=True))

@@ -6,7 +6,7 @@ import tomllib
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -171,6 +171,8 @@ class GeometrySettings(_Settings):
 class TextureSettings(_Settings):
     """Bootstrapped score distillation: rounds of restoring, DreamBooth and distilling against a LoRA.
 
+    ``method``: ``bsd``; or less of it: ``vsd`` distils from the frozen prior, without rounds and DreamBooth, ``sds`` also
+    without the LoRA, each for ``distil_steps`` times the number of rounds.
     ``restore_levels`` are the noise levels t' of the rounds, one each. A ``dreambooth_rank`` of 0 trains all
     its weights, at ``dreambooth_rate``; one that is itself a LoRA learns at ``lora_rate``. ``identifier``: whether its
     words name this one object, or are the prompt. ``camera``: whether it and the LoRA are told where renders are seen
@@ -178,6 +180,7 @@ class TextureSettings(_Settings):
     0 leaves none.
     """
 
+    method: Literal["sds", "vsd", "bsd"] = "bsd"
     colour_resolution: int
     picture: int
     restore_levels: tuple[float, ...]
@@ -263,6 +266,15 @@ def _preset_files(own: Path | None) -> dict[str, Traversable | Path]:
     return files | {f.name.removesuffix(".toml"): f for f in shipped}
 
 
+def changed(preset: Preset, changes: dict[str, Any]) -> Preset:
+    """The preset with other values, named as in its file: ``{"texture": {"method": "vsd"}}``.
+
+    Raises:
+        pydantic.ValidationError: they do not make a preset.
+    """
+    return Preset.model_validate(_merged(preset.model_dump(), changes))
+
+
 def _read(name: str, files: dict[str, Traversable | Path], above: tuple[str, ...]) -> dict[str, object]:
     if name not in files:
         raise UserError(f'There is no preset "{name}".', f"Presets: {', '.join(sorted(files))}.")
@@ -276,7 +288,7 @@ def _read(name: str, files: dict[str, Traversable | Path], above: tuple[str, ...
     return values if base is None else _merged(_read(str(base), files, (*above, name)), values)
 
 
-def _merged(base: dict[str, object], over: dict[str, object]) -> dict[str, object]:
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)

@@ -1,9 +1,12 @@
-"""Stage 4: the shape stands still and its colours are repainted by bootstrapped score distillation.
+"""Stage 4: the shape stands still and its colours are repainted by score distillation, bootstrapped in rounds.
 
 Each round renders the object from all around, noises the pictures to t' and restores them with the *frozen* prior,
 trains a DreamBooth on the restored pictures (identifier in the prompt, camera, the reference picture among them), then
 distils from it with eps_DreamBooth - eps_LoRA, a LoRA following the renders. t' falls from round to round, so that what
 is restored changes less each time.
+
+What bootstrapping adds shows where it is left out (``method``): VSD has the frozen prior in the DreamBooth's place, SDS
+also the noise itself in the LoRA's. Neither has rounds; they distil for as many steps.
 """
 
 from __future__ import annotations
@@ -17,8 +20,11 @@ from torch import Tensor
 
 from dreamcraft3d.distillation.bsd import bsd_loss, restored_renders
 from dreamcraft3d.distillation.detail import detail
+from dreamcraft3d.distillation.sds import sds_loss
+from dreamcraft3d.distillation.vsd import vsd_loss
 from dreamcraft3d.pipeline.config import TextureSettings
 from dreamcraft3d.pipeline.geometry import save_shape
+from dreamcraft3d.pipeline.learner import Learner
 from dreamcraft3d.pipeline.losses import reference_losses, total
 from dreamcraft3d.pipeline.stage import Context, joined, random_cameras
 from dreamcraft3d.priors.base import Guidance
@@ -47,7 +53,9 @@ class TextureStage:
         self.context = context
         self.mesh = mesh
         self.settings: TextureSettings = context.preset.texture
-        self.round_steps = self.settings.dreambooth_steps + self.settings.distil_steps
+        bootstrapped = self.settings.method == "bsd"
+        self.dreambooth_steps = self.settings.dreambooth_steps if bootstrapped else 0
+        self.round_steps = self.dreambooth_steps + self.settings.distil_steps
         redrawn = context.preset.reference.redrawn
         self.levels = (redrawn,) * (fresh and redrawn > 0) + self.settings.restore_levels
         self.steps = len(self.levels) * self.round_steps
@@ -56,34 +64,39 @@ class TextureStage:
         half_extent = context.preset.half_extent
         self.colour = DenseColour(self.settings.colour_resolution, half_extent).to(context.device).imitate(albedo)
         self.optimizer = torch.optim.Adam(self.colour.parameters(), lr=self.settings.colour_rate, betas=(0.9, 0.99))
-        prompt = context.reference.prompt
-        rank = self.settings.dreambooth_rank or (LORA_RANK if context.means.lora else None)
-        words, scale, camera = prompt, self.settings.guidance_scale, self.settings.camera
-        if self.settings.identifier:
-            words = identified(prompt)
-        self.dreambooth = context.priors.dreambooth(words, scale, rank, camera)
-        self.lora = context.priors.lora(prompt, self.settings.lora_rank, camera)
-        rates = self.settings.lora_rate if rank else self.settings.dreambooth_rate, self.settings.lora_rate
-        self.dreambooth_optimizer = torch.optim.AdamW(self.dreambooth.parameters, lr=rates[0])
-        self.lora_optimizer = torch.optim.AdamW(self.lora.parameters, lr=rates[1])
+        self.dreambooth = self._dreambooth() if bootstrapped else None
+        self.lora = None if self.settings.method == "sds" else self._lora()
+        self.prior: Guidance = self.dreambooth.model if self.dreambooth else self._painter(self.settings.guidance_scale)
         elevations = [(-5.0, 30.0, 10.0)[i % 3] for i in range(self.settings.restored_views)]
         around = Cameras.ring(self.settings.restored_views)
         self.views = joined(Cameras.at(0.0), Cameras(around.azimuth, torch.tensor(elevations)))
         self.restored: Tensor | None = None
 
+    def _dreambooth(self) -> Learner:
+        settings, prompt = self.settings, self.context.reference.prompt
+        rank = settings.dreambooth_rank or (LORA_RANK if self.context.means.lora else None)
+        words = identified(prompt) if settings.identifier else prompt
+        model = self.context.priors.dreambooth(words, settings.guidance_scale, rank, settings.camera)
+        return Learner(model, settings.lora_rate if rank else settings.dreambooth_rate)
+
+    def _lora(self) -> Learner:
+        settings, prompt = self.settings, self.context.reference.prompt
+        return Learner(self.context.priors.lora(prompt, settings.lora_rank, settings.camera), settings.lora_rate)
+
+    def _painter(self, scale: float) -> Guidance:
+        return self.context.priors.painter(self.context.reference.prompt, scale)
+
     def step(self, index: int) -> dict[str, float]:
         round_index, within = divmod(index, self.round_steps)
-        level = self.levels[round_index]
         self.samples = None
+        if self.dreambooth is None:
+            return self._paint(within)
+        level = self.levels[round_index]
         if within == 0:
             self.restored = self._restore(level)
             self.samples = self.context.priors.decode(self.restored)
-        if within < self.settings.dreambooth_steps:
-            numbers = self._train_dreambooth()
-        elif self.settings.alternate and within % 2 == 0:
-            numbers = self._match_reference()
-        else:
-            numbers = self._distil()
+        learning = within < self.dreambooth_steps
+        numbers = self._teach(self.dreambooth) if learning else self._paint(within)
         return numbers | {"round": round_index + 1, "t'": level}
 
     @torch.no_grad()
@@ -95,20 +108,22 @@ class TextureStage:
         return torch.cat([frozen.encode(self.context.reference.rgb), restored])
 
     def _restorer(self) -> Guidance:
-        priors, reference, scale = self.context.priors, self.context.reference, self.settings.restore_scale
+        scale = self.settings.restore_scale
         if self.settings.restore_with == "words":
-            return priors.painter(reference.prompt, scale)
-        return priors.view(reference.rgb, scale)
+            return self._painter(scale)
+        return self.context.priors.view(self.context.reference.rgb, scale)
 
-    def _train_dreambooth(self) -> dict[str, float]:
+    def _teach(self, dreambooth: Learner) -> dict[str, float]:
         assert self.restored is not None
         chosen = torch.randperm(len(self.views), generator=self.generator)[: self.settings.dreambooth_batch]
         clean = self.restored[chosen.to(self.restored.device)]
-        loss = self.dreambooth.loss(clean, self.views[chosen], self.generator)
-        self.dreambooth_optimizer.zero_grad()
-        loss.backward()
-        self.dreambooth_optimizer.step()
-        return {"dreambooth": float(loss.detach())}
+        return {"dreambooth": dreambooth.learn(clean, self.views[chosen], self.generator)}
+
+    def _paint(self, within: int) -> dict[str, float]:
+        """A step of the colours, the one of this number in its round."""
+        if self.settings.alternate and within % 2 == 0:
+            return self._match_reference()
+        return self._distil()
 
     def _match_reference(self) -> dict[str, float]:
         """A step that looks at the reference alone."""
@@ -123,13 +138,18 @@ class TextureStage:
         timesteps = torch.randint(low, high, (len(cameras),), generator=self.generator)
         rgb, mask = views.rgb[-len(cameras) :], views.mask[-len(cameras) :]
         pictures = detail(rgb, mask, settings.breadth)
-        loss = bsd_loss(pictures, self.dreambooth, self.lora, cameras, timesteps, self.generator)
+        loss = self.score(pictures, cameras, timesteps)
         numbers = self._descend(losses | {"distillation": settings.weight * loss})
-        lora = self.lora.loss(self.lora.encode(rgb.detach()), cameras, self.generator)
-        self.lora_optimizer.zero_grad()
-        lora.backward()
-        self.lora_optimizer.step()
-        return numbers | {"lora": float(lora.detach())}
+        if self.lora is not None:
+            numbers["lora"] = self.lora.learn(self.lora.model.encode(rgb.detach()), cameras, self.generator)
+        return numbers
+
+    def score(self, pictures: Tensor, cameras: Cameras, timesteps: Tensor) -> Tensor:
+        """The method's loss of renders (B, S, S, 3) seen by B cameras, at timesteps (B,) int64; a scalar."""
+        if self.lora is None:
+            return sds_loss(pictures, self.prior, cameras, timesteps, self.generator)
+        distil = vsd_loss if self.dreambooth is None else bsd_loss
+        return distil(pictures, self.prior, self.lora.model, cameras, timesteps, self.generator)
 
     def _render(self, cameras: Cameras) -> MeshViews:
         render = partial(render_mesh, self.mesh, size=self.settings.picture, albedo=self.colour)
@@ -148,25 +168,23 @@ class TextureStage:
         self.optimizer.step()
         return {name: float(loss.detach()) for name, loss in losses.items()}
 
+    def _learners(self) -> list[Learner]:
+        return [learner for learner in (self.dreambooth, self.lora) if learner is not None]
+
     def state(self) -> dict[str, Any]:
         return {
             "colour": self.colour.state_dict(),
-            "dreambooth": self.dreambooth.state_dict(),
-            "lora": self.lora.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "dreambooth_optimizer": self.dreambooth_optimizer.state_dict(),
-            "lora_optimizer": self.lora_optimizer.state_dict(),
+            "learners": [learner.state() for learner in self._learners()],
             "generator": self.generator.get_state(),
             "restored": self.restored,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         self.colour.load_state_dict(state["colour"])
-        self.dreambooth.load_state_dict(state["dreambooth"])
-        self.lora.load_state_dict(state["lora"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.dreambooth_optimizer.load_state_dict(state["dreambooth_optimizer"])
-        self.lora_optimizer.load_state_dict(state["lora_optimizer"])
+        for learner, kept in zip(self._learners(), state["learners"], strict=True):
+            learner.restore(kept)
         self.generator.set_state(state["generator"])
         self.restored = None if state["restored"] is None else state["restored"].to(self.context.device)
 

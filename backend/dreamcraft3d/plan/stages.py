@@ -111,30 +111,37 @@ def _texture(preset: Preset, means: Means) -> list[Moment]:
 
     held = {"colours, gradient, optimiser": TRAINED * 3 * settings.colour_resolution**3}
     held["frozen UNet, autoencoder"] = model.unet_bytes(width) + width * parameters(VAE)
-    held["LoRA, gradient, optimiser"] = TRAINED * lora_parameters(model.unet, settings.lora_rank)
-    if means.lora or settings.dreambooth_rank:
+    if settings.method != "sds":
+        held["LoRA, gradient, optimiser"] = TRAINED * lora_parameters(model.unet, settings.lora_rank)
+    if settings.method == "bsd" and (means.lora or settings.dreambooth_rank):
         rank = settings.dreambooth_rank or LORA_RANK
         held["DreamBooth LoRA, gradient, optimiser"] = TRAINED * lora_parameters(model.unet, rank)
-    else:
+    elif settings.method == "bsd":
         held["DreamBooth, gradient, optimiser"] = TRAINED * parameters(model.unet)
     render = {"renders": mesh_bytes(settings.picture, preset.geometry.faces, views + 1)}
 
     def moment(name: str, activations: int, more: dict[str, int] | None = None) -> Moment:
         return Moment(name, held | (more or {}) | {"activations": activations})
 
-    return [
-        *_words(model, means),
+    bootstrapping = [
         moment(
             "renders are restored",
             max(model.unet_pass("infer", 2 * restored, half), model.encoder_pass("infer", restored, half)),
         ),
         moment("DreamBooth learns", model.unet_pass(train, batch, half)),
-        moment(
-            "DreamBooth and LoRA are asked",
-            model.encoder_pass(through, views, half) + model.unet_pass("infer", scaled, half),
-            render,
-        ),
-        moment("LoRA learns", model.unet_pass(train, views, half)),
+    ]
+    asked = {"sds": "2D prior is asked", "vsd": "2D prior and LoRA are asked", "bsd": "DreamBooth and LoRA are asked"}
+    distilling = moment(
+        asked[settings.method],
+        model.encoder_pass(through, views, half) + model.unet_pass("infer", scaled, half),
+        render,
+    )
+    following = moment("LoRA learns", model.unet_pass(train, views, half))
+    return [
+        *_words(model, means),
+        *(bootstrapping if settings.method == "bsd" else []),
+        distilling,
+        *([] if settings.method == "sds" else [following]),
     ]
 
 
