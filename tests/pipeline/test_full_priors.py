@@ -63,6 +63,17 @@ def test_a_given_meshs_picture_is_redrawn_by_the_painter(models: Path, small_pap
     assert priors.redraw(larger, "an egg", Drawing(1, 7.5, 0.5, 3), torch.Generator()).shape == larger.shape
 
 
+def test_a_dreambooth_is_reminded_of_its_class_as_the_frozen_painter_draws_it(
+    models: Path, small_paper: Preset
+) -> None:
+    priors = run_priors(small_paper.priors, CPU)
+    kept = [priors.dreambooth("a [v] egg", 1.0, None, preserved=2).preserve for _ in range(2)]
+    assert [each.prompt for each in kept] == ["an egg"] * 2
+    assert torch.equal(kept[0].latents, kept[1].latents)
+    assert len(kept[0].latents) == 2
+    assert priors.dreambooth("a [v] egg", 1.0, None).preserve is None
+
+
 def test_shape_and_texture_models_are_not_held_together(models: Path, small_paper: Preset) -> None:
     priors = run_priors(small_paper.priors, CPU)
     assert isinstance(priors, FullPriors)

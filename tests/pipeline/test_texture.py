@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pytest
 import torch
 import trimesh
+from pydantic import ValidationError
 from torch import Tensor
 
 from dreamcraft3d.distillation.sds import sds_loss
@@ -37,8 +38,10 @@ class Counted(EmbeddedPriors):
         self.asked.append(f"painter {scale}")
         return super().painter(prompt, scale)
 
-    def dreambooth(self, prompt: str, scale: float, rank: int | None, camera: bool = True) -> Adapted:
-        self.asked.append("dreambooth")
+    def dreambooth(
+        self, prompt: str, scale: float, rank: int | None, camera: bool = True, preserved: int = 0
+    ) -> Adapted:
+        self.asked.append(f"dreambooth that keeps {preserved}" if preserved else "dreambooth")
         return super().dreambooth(prompt, scale, rank, camera)
 
     def lora(self, prompt: str, rank: int, camera: bool = True) -> Adapted:
@@ -75,6 +78,19 @@ def test_each_method_makes_no_model_that_it_does_not_need(
     method: Method, asked: list[str], tiny_preset: Preset, prior: EmbeddedPrior
 ) -> None:
     assert asked_of(stage_of(painted_by(tiny_preset, method), prior)) == asked
+
+
+def test_the_dreambooth_is_reminded_of_as_many_pictures_as_the_preset_says(
+    tiny_preset: Preset, prior: EmbeddedPrior
+) -> None:
+    texture = tiny_preset.texture.model_copy(update={"preserved": 3})
+    asked = asked_of(stage_of(tiny_preset.model_copy(update={"texture": texture}), prior))
+    assert "dreambooth that keeps 3" in asked
+
+
+def test_the_embedded_priors_are_not_asked_to_preserve_a_class(tiny_preset: Preset) -> None:
+    with pytest.raises(ValidationError, match="only a full-size prior can be reminded"):
+        changed(tiny_preset, {"texture": {"preserved": 3}})
 
 
 @pytest.mark.parametrize(("method", "numbers"), [("sds", set()), ("vsd", {"lora"}), ("bsd", {"lora", "round", "t'"})])

@@ -152,6 +152,17 @@ def test_a_trained_weight_takes_sixteen_bytes(paper: Preset) -> None:
     assert learning.items["DreamBooth, gradient, optimiser"] == 16 * EXACT["sd-2-1-base-unet"]
 
 
+def test_a_dreambooth_that_is_reminded_learns_twice_as_many_pictures(paper: Preset) -> None:
+    def learning(preset: Preset) -> int:
+        return next(
+            m.items["activations"] for m in moments("texture", preset, Means()) if m.name == "DreamBooth learns"
+        )
+
+    batch = paper.texture.dreambooth_batch
+    reminded, doubled = ({"texture": change} for change in ({"preserved": 50}, {"dreambooth_batch": 2 * batch}))
+    assert learning(changed(paper, reminded)) == learning(changed(paper, doubled)) > learning(paper)
+
+
 def test_what_a_texture_method_does_without_is_not_held(paper: Preset) -> None:
     names = {}
     for method in ("sds", "vsd", "bsd"):

@@ -173,11 +173,11 @@ class TextureSettings(_Settings):
 
     ``method``: ``bsd``; or less of it: ``vsd`` distils from the frozen prior, without rounds and DreamBooth, ``sds`` also
     without the LoRA, each for ``distil_steps`` times the number of rounds.
-    ``restore_levels`` are the noise levels t' of the rounds, one each. A ``dreambooth_rank`` of 0 trains all
-    its weights, at ``dreambooth_rate``; one that is itself a LoRA learns at ``lora_rate``. ``identifier``: whether its
-    words name this one object, or are the prompt. ``camera``: whether it and the LoRA are told where renders are seen
-    from. ``alternate`` as in the coarse stage. Distillation leaves colours broader than ``breadth`` pixels as they are;
-    0 leaves none.
+    ``restore_levels`` are the noise levels t' of the rounds, one each. A ``dreambooth_rank`` of 0 trains all its weights, at
+    ``dreambooth_rate``; one that is itself a LoRA learns at ``lora_rate``. ``identifier``: whether its words name this one
+    object, or are the prompt. ``preserved``: of how many pictures of the object's class it is reminded (prior
+    preservation). ``camera``: whether it and the LoRA are told where renders are seen from. ``alternate`` as in the coarse
+    stage. Distillation leaves colours broader than ``breadth`` pixels as they are; 0 leaves none.
     """
 
     method: Literal["sds", "vsd", "bsd"] = "bsd"
@@ -193,6 +193,7 @@ class TextureSettings(_Settings):
     dreambooth_batch: int
     dreambooth_rate: float
     identifier: bool
+    preserved: int = 0
     camera: bool
     distil_steps: int
     lora_rank: int
@@ -229,11 +230,13 @@ class Preset(_Settings):
     export: ExportSettings
 
     @model_validator(mode="after")
-    def _only_embedded_priors_can(self) -> Self:
+    def _priors_can_what_is_asked(self) -> Self:
         if self.priors.full and self.coarse.sampled_views:
             raise ValueError("only the embedded priors can draw sampled_views before the coarse stage")
         if self.priors.full and self.texture.restore_with == "reference":
             raise ValueError("only the embedded priors can restore renders with the reference")
+        if self.texture.preserved and not self.priors.full:
+            raise ValueError("only a full-size prior can be reminded of preserved pictures of the class")
         return self
 
 

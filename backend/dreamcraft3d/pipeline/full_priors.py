@@ -16,17 +16,19 @@ from accelerate import cpu_offload_with_hook
 from torch import Tensor
 
 from dreamcraft3d.picture.text_to_image import pictures_of_words
-from dreamcraft3d.priors.adapted_stable_diffusion import AdaptedStableDiffusion
+from dreamcraft3d.priors.adapted_stable_diffusion import AdaptedStableDiffusion, ClassPictures
 from dreamcraft3d.priors.base import Adapted, Drawing, Guidance
 from dreamcraft3d.priors.deepfloyd import DeepFloyd, DeepFloydGuidance, encode_prompt
 from dreamcraft3d.priors.memory import NO_MEANS, Means, free_memory
 from dreamcraft3d.priors.one_view import OneView, OneViewAdapted
 from dreamcraft3d.priors.sampling import noised, restore
 from dreamcraft3d.priors.stable_diffusion import StableDiffusion, StableDiffusionGuidance
+from dreamcraft3d.priors.words import class_noun, with_article
 from dreamcraft3d.priors.zero123 import Zero123, Zero123Guidance, Zero123Kind
 from dreamcraft3d.render.camera import Cameras
 
 PICTURE_SIZE = 512
+CLASS_SCALE, CLASS_STEPS = 7.5, 25
 FRONT = "front view, whole, centered, on a plain white background"
 
 
@@ -112,11 +114,19 @@ class FullPriors:
         """One by one: an autoencoder's decoder takes as much memory as anything."""
         return torch.cat([self._texture.decode(each) for each in encoded.split(1)])
 
-    def dreambooth(self, prompt: str, scale: float, rank: int | None, camera: bool = True) -> Adapted:
-        return self._taught(AdaptedStableDiffusion(self._texture, prompt, scale, rank, camera=camera))
+    def dreambooth(
+        self, prompt: str, scale: float, rank: int | None, camera: bool = True, preserved: int = 0
+    ) -> Adapted:
+        preserve = self._class_pictures(prompt, preserved) if preserved else None
+        return self._taught(AdaptedStableDiffusion(self._texture, prompt, scale, rank, preserve, camera))
 
     def lora(self, prompt: str, rank: int, camera: bool = True) -> Adapted:
         return self._taught(AdaptedStableDiffusion(self._texture, prompt, 1.0, rank, camera=camera))
+
+    def _class_pictures(self, prompt: str, count: int) -> ClassPictures:
+        """The same at every start, so that a run that goes on is reminded of the same pictures."""
+        words, generator = with_article(class_noun(prompt)), torch.Generator().manual_seed(0)
+        return ClassPictures.draw(self._texture, words, count, CLASS_SCALE, CLASS_STEPS, generator)
 
     @property
     def _texture(self) -> StableDiffusion:

@@ -76,7 +76,9 @@ class TextureStage:
         settings, prompt = self.settings, self.context.reference.prompt
         rank = settings.dreambooth_rank or (LORA_RANK if self.context.means.lora else None)
         words = identified(prompt) if settings.identifier else prompt
-        model = self.context.priors.dreambooth(words, settings.guidance_scale, rank, settings.camera)
+        model = self.context.priors.dreambooth(
+            words, settings.guidance_scale, rank, settings.camera, settings.preserved
+        )
         return Learner(model, settings.lora_rate if rank else settings.dreambooth_rate)
 
     def _lora(self) -> Learner:

@@ -128,7 +128,7 @@ def _texture(preset: Preset, means: Means) -> list[Moment]:
             "renders are restored",
             max(model.unet_pass("infer", 2 * restored, half), model.encoder_pass("infer", restored, half)),
         ),
-        moment("DreamBooth learns", model.unet_pass(train, batch, half)),
+        moment("DreamBooth learns", model.unet_pass(train, batch * (2 if settings.preserved else 1), half)),
     ]
     asked = {"sds": "2D prior is asked", "vsd": "2D prior and LoRA are asked", "bsd": "DreamBooth and LoRA are asked"}
     distilling = moment(

@@ -113,10 +113,13 @@ class Priors(Protocol):
         """Pictures (B, S, S, 3) in [0, 1] of what the painter encodes, (B, C, h, w)."""
         ...
 
-    def dreambooth(self, prompt: str, scale: float, rank: int | None, camera: bool = True) -> Adapted:
+    def dreambooth(
+        self, prompt: str, scale: float, rank: int | None, camera: bool = True, preserved: int = 0
+    ) -> Adapted:
         """A copy of the painter that is to learn the object, by all its weights or by low-rank additions.
 
-        ``camera``: whether it is told where pictures are seen from, by more than view words.
+        ``camera``: whether it is told where pictures are seen from, by more than view words. ``preserved``: of how many
+        pictures, which the painter draws of the prompt's class, it is reminded while it learns.
         """
         ...
 

@@ -56,7 +56,10 @@ class EmbeddedPriors:
     def decode(self, encoded: Tensor) -> Tensor:
         return self.prior.latents.decode(encoded).clamp(0, 1)
 
-    def dreambooth(self, prompt: str, scale: float, rank: int | None, camera: bool = True) -> Adapted:
+    def dreambooth(
+        self, prompt: str, scale: float, rank: int | None, camera: bool = True, preserved: int = 0
+    ) -> Adapted:
+        """It can preserve nothing, and presets are held to that."""
         return self._taught(AdaptedGuidance(self.prior, prompt, scale, rank, camera))
 
     def lora(self, prompt: str, rank: int, camera: bool = True) -> Adapted:
