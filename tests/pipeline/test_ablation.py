@@ -76,13 +76,15 @@ def test_every_row_has_its_cell_and_the_truth_has_its_own(grown: Path, preset: P
 
 
 def test_texture_rows_go_on_from_one_shape(grown: Path) -> None:
+    """It took each of them the time that it took once."""
     runs = grown / "runs" / "toys-egg-1"
-    shape, *textures = (
-        (runs / name / "geometry.safetensors").read_bytes()
-        for name in ("shape", "SDS", "VSD", "BSD-one-round", "BSD-two-rounds", "no-3D-prior")
-    )
-    assert [found == shape for found in textures] == [True] * 4 + [False]
-    assert not (runs / "shape" / "texture.safetensors").exists()
+    names = ("shape", "SDS", "VSD", "BSD-one-round", "BSD-two-rounds", "no-3D-prior")
+    shape, *others = (RunFolder(runs / name) for name in names)
+    for stage in ("coarse", "geometry"):
+        result, seconds = shape.result(stage).read_bytes(), shape.read_json("progress.json")[stage]
+        assert [run.result(stage).read_bytes() == result for run in others] == [True] * 4 + [False]
+        assert [run.read_json("progress.json")[stage] for run in others[:4]] == [seconds] * 4
+    assert not shape.result("texture").exists()
 
 
 def test_each_row_has_a_contact_sheet_and_so_has_the_truth(grown: Path) -> None:
@@ -105,8 +107,10 @@ def test_a_finished_table_is_left_as_it_is_and_failed_cells_are_made_again(
 
     monkeypatch.setattr(RESUME, fail)
     before = json.loads((copy / "results.json").read_text())["cells"]
+    written = (copy / "results.json").stat().st_mtime_ns
     Ablation(copy, preset, egg).grow([1])
     assert asked == []
+    assert (copy / "results.json").stat().st_mtime_ns == written
     Ablation(copy, preset, egg).grow([1, 2])
     cells = json.loads((copy / "results.json").read_text())["cells"]
     assert cells[:5] == before
