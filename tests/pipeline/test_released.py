@@ -1,7 +1,8 @@
 """What the released code does otherwise than the paper, each a setting.
 
 Seen to fail when: alternating steps do both or neither, weights do not move, the 3D term takes the 2D term's timesteps, a
-DreamBooth without camera is told one, the identifier is there nevertheless, Perp-Neg is on for all.
+DreamBooth without camera is told one, the identifier is there nevertheless, Perp-Neg is on for all, the 3D prior is never or
+always asked in steps that show normals, the rim counts, the texture's timesteps stay.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from runs import Losses, drive, prepare
 from torch import Tensor
 
 from dreamcraft3d.distillation.hybrid import Hybrid
-from dreamcraft3d.pipeline.config import Preset
+from dreamcraft3d.pipeline.config import Preset, changed
 from dreamcraft3d.pipeline.full_priors import FullPriors
-from dreamcraft3d.pipeline.losses import weight_at
+from dreamcraft3d.pipeline.losses import eroded_rgb, weight_at
 from dreamcraft3d.pipeline.reference import Reference
 from dreamcraft3d.pipeline.run_priors import run_priors
 from dreamcraft3d.pipeline.stage import Context
@@ -34,12 +35,6 @@ SAME_WORDS = Cameras.at([-30.0, 30.0])
 """Two cameras that have the same view words."""
 
 
-def changed(preset: Preset, section: str, **values: Any) -> Preset:
-    whole = preset.model_dump()
-    whole[section] |= values
-    return Preset.model_validate(whole)
-
-
 def losses_of(preset: Preset, picture_file: Path, folder: Path) -> Losses:
     watcher = Losses()
     drive(prepare(folder / "egg.glb", preset, image=picture_file), watcher)
@@ -48,10 +43,12 @@ def losses_of(preset: Preset, picture_file: Path, folder: Path) -> Losses:
 
 @pytest.fixture(scope="module")
 def alternating(tiny_preset: Preset, picture_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Losses:
-    values = changed(tiny_preset, "coarse", alternate=True, fit_steps=0, sampled_views=0, density_steps=4, sdf_steps=2)
-    values = changed(values, "texture", alternate=True, dreambooth_steps=2, distil_steps=4)
-    values = changed(values, "geometry", consistency=((0, 2.0), (4, 0.0)))
-    return losses_of(values, picture_file, tmp_path_factory.mktemp("alternating"))
+    changes: dict[str, Any] = {
+        "coarse": {"alternate": True, "fit_steps": 0, "sampled_views": 0, "density_steps": 4, "sdf_steps": 2},
+        "geometry": {"alternate": True, "normal_share": 0.5, "consistency": ((0, 2.0), (4, 0.0))},
+        "texture": {"alternate": True, "dreambooth_steps": 2, "distil_steps": 4},
+    }
+    return losses_of(changed(tiny_preset, changes), picture_file, tmp_path_factory.mktemp("alternating"))
 
 
 @pytest.mark.parametrize("stage", ["coarse", "texture"])
@@ -60,6 +57,65 @@ def test_steps_look_at_the_reference_and_distil_in_turn(alternating: Losses, sta
     kinds = [("rgb" in names, "distillation" in names) for _, names in sorted(steps.items())]
     turns = [(True, False), (False, True)]
     assert kinds == ([(False, False)] * 2 + turns * 2 if stage == "texture" else turns * 3)
+
+
+def test_geometry_steps_that_show_normals_leave_the_reference_alone(
+    alternating: Losses, tiny_preset: Preset, picture_file: Path, tmp_path: Path
+) -> None:
+    def with_reference(losses: Losses) -> list[bool]:
+        return ["rgb" in names for (stage, _), names in sorted(losses.losses.items()) if stage == "geometry"]
+
+    together = changed(tiny_preset, {"geometry": {"normal_share": 0.5}})
+    assert with_reference(alternating) == [True, False] * (tiny_preset.geometry.steps // 2)
+    assert all(with_reference(losses_of(together, picture_file, tmp_path)))
+
+
+@pytest.mark.parametrize("always", [True, False])
+def test_the_3d_prior_is_asked_in_steps_that_show_normals_or_not(
+    tiny_preset: Preset, picture_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, always: bool
+) -> None:
+    asked: list[Tensor] = []
+    view_term = Hybrid.view_term
+
+    def noted(self: Hybrid, pictures: Tensor, *more: Any) -> Tensor:
+        asked.append(pictures)
+        return view_term(self, pictures, *more)
+
+    preset = changed(tiny_preset, {"geometry": {"normal_share": 0.5, "view_always": always}})
+    monkeypatch.setattr(Hybrid, "view_term", noted)
+    drive(prepare(tmp_path / "egg.glb", preset, image=picture_file, until="geometry"), Losses())
+    in_coarse = preset.coarse.density_steps + preset.coarse.sdf_steps
+    assert len(asked) - in_coarse == preset.geometry.steps // (1 if always else 2)
+
+
+def test_colours_at_the_rim_of_the_mask_do_not_count_where_it_is_left_out() -> None:
+    mask = torch.zeros(1, 32, 32, 1)
+    mask[:, 4:28, 4:28] = 1
+    black, painted = torch.zeros(1, 32, 32, 3), torch.zeros(1, 32, 32, 3)
+    painted[:, 4:8, 4:28] = 1.0  # four rows, all within the rim
+    assert float(eroded_rgb(painted, black, mask, 4)) == 0
+    painted[:, 8:12, 8:24] = 0.5  # four of the sixteen rows within
+    assert float(eroded_rgb(painted, black, mask, 4)) == pytest.approx(0.5 * 4 / 16)
+    assert float(eroded_rgb(painted, black, torch.zeros_like(mask), 4)) == 0
+
+
+def test_texture_timesteps_fall_through_the_stage(
+    tiny_preset: Preset, picture_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Tensor] = []
+    score = TextureStage.score
+
+    def noted(self: TextureStage, pictures: Tensor, cameras: Cameras, timesteps: Tensor) -> Tensor:
+        asked.append(timesteps)
+        return score(self, pictures, cameras, timesteps)
+
+    monkeypatch.setattr(TextureStage, "score", noted)
+    falling = {"timesteps_start": (0.8, 0.8), "timesteps_end": (0.2, 0.2), "dreambooth_steps": 2, "distil_steps": 2}
+    losses_of(changed(tiny_preset, {"texture": falling}), picture_file, tmp_path)
+    rounds = len(tiny_preset.texture.restore_levels)
+    steps = [round_ * 4 + within for round_ in range(rounds) for within in (2, 3)]
+    expected = [800 - 600 * step / (rounds * 4) for step in steps]
+    assert [float(t.float().mean()) for t in asked] == pytest.approx(expected, abs=1)
 
 
 def test_regularisers_are_in_steps_of_both_kinds(alternating: Losses) -> None:
@@ -95,8 +151,8 @@ def test_the_3d_term_can_have_timesteps_of_its_own(
         return loss(self, pictures, cameras, steps, draws, seen)
 
     monkeypatch.setattr(Hybrid, "loss", noted)
-    hybrid = getattr(tiny_preset, section).distillation.model_dump() | {"view_timesteps": (0.9, 0.95)}
-    preset = changed(changed(tiny_preset, "geometry", normal_share=0.0), section, distillation=hybrid)
+    preset = changed(tiny_preset, {"geometry": {"normal_share": 0.0}})
+    preset = changed(preset, {section: {"distillation": {"view_timesteps": (0.9, 0.95)}}})
     drive(prepare(tmp_path / "egg.glb", preset, image=picture_file, until="geometry"), Losses())
     stages = {"coarse": asked[: -preset.geometry.steps], "geometry": asked[-preset.geometry.steps :]}
     own, other = stages.pop(section), next(iter(stages.values()))
@@ -172,15 +228,15 @@ def test_a_dreambooth_learns_an_identifier_or_the_prompt_itself(
     asked: list[tuple[str, bool]] = []
     make = EmbeddedPriors.dreambooth
 
-    def noted(self: EmbeddedPriors, prompt: str, scale: float, rank: int | None, camera: bool = True) -> Any:
+    def noted(self: EmbeddedPriors, prompt: str, scale: float, rank: int | None, camera: bool, preserved: int) -> Any:
         asked.append((prompt, camera))
-        return make(self, prompt, scale, rank, camera)
+        return make(self, prompt, scale, rank, camera, preserved)
 
     monkeypatch.setattr(EmbeddedPriors, "dreambooth", noted)
     reference = Reference("a red egg", *(torch.zeros(1, 64, 64, channels) for channels in (3, 1, 1, 3)))
     ball = trimesh.creation.icosphere(1, 0.4)
     mesh = Mesh(torch.tensor(ball.vertices, dtype=torch.float32), torch.tensor(ball.faces))
-    preset = changed(tiny_preset, "texture", **settings)
+    preset = changed(tiny_preset, {"texture": settings})
     TextureStage(Context(preset, EmbeddedPriors(prior), reference, CPU, 0), mesh, torch.zeros_like)
     assert asked == [expected]
 

@@ -284,7 +284,7 @@ def test_as_released_has_the_released_loss_weights() -> None:
     both = ReferenceLosses(rgb=1000.0, mask=100.0, depth=0.05, normal=0.0)
     assert preset.coarse.reference == both
     assert preset.geometry.reference == ReferenceLosses(rgb=1000.0, mask=100.0, depth=0.0, normal=0.0)
-    assert preset.texture.reference == ReferenceLosses(rgb=1000.0, mask=100.0, depth=0.0, normal=0.0)
+    assert preset.texture.reference == ReferenceLosses(rim=4, rgb=1000.0, mask=100.0, depth=0.0, normal=0.0)
     for stage in (preset.coarse.distillation, preset.geometry.distillation):
         assert (stage.weight, stage.mu * stage.weight) == (0.1, 0.1)
     assert preset.texture.weight == 0.01
@@ -300,7 +300,8 @@ def test_as_released_has_the_released_rounds() -> None:
     levels = tuple(round(0.5 - 0.3 * start / 5000, 2) for start in range(0, 5000, 1000))
     assert texture.restore_levels == levels
     assert len(levels) * (texture.dreambooth_steps + texture.distil_steps) == 5000
-    assert (texture.guidance_scale, texture.timesteps) == (2.0, (0.05, 0.5))
+    assert texture.guidance_scale == 2.0
+    assert (texture.timesteps_start, texture.timesteps_end) == ((0.05, 0.5), (0.05, 0.2))
     assert (texture.identifier, texture.camera) == (False, False)
 
 
@@ -308,6 +309,8 @@ def test_as_released_distils_as_the_released_code() -> None:
     preset, paper = load_preset("as-released"), load_preset("paper")
     assert preset.priors.perp_neg
     assert preset.coarse.alternate
+    assert preset.geometry.alternate
+    assert preset.geometry.view_always
     assert preset.texture.alternate
     hybrid = preset.geometry.distillation
     assert (hybrid.timesteps_start, hybrid.timesteps_end, hybrid.view_timesteps) == (
@@ -315,7 +318,8 @@ def test_as_released_distils_as_the_released_code() -> None:
         (0.02, 0.5),
         (0.2, 0.5),
     )
-    assert (paper.priors.perp_neg, paper.coarse.alternate, paper.texture.alternate) == (False, False, False)
+    assert not any((paper.priors.perp_neg, paper.coarse.alternate, paper.geometry.alternate, paper.texture.alternate))
+    assert not paper.geometry.view_always
     assert (paper.texture.identifier, paper.texture.camera) == (True, True)
 
 

@@ -37,5 +37,10 @@ class Hybrid:
         words = sds_loss(pictures, self.flat, cameras, timesteps, generator)
         if not self.mu:
             return words
-        seen = timesteps if view_timesteps is None else view_timesteps
-        return words + self.mu * sds_loss(pictures, self.view, cameras, seen, generator)
+        return words + self.view_term(
+            pictures, cameras, timesteps if view_timesteps is None else view_timesteps, generator
+        )
+
+    def view_term(self, pictures: Tensor, cameras: Cameras, timesteps: Tensor, generator: torch.Generator) -> Tensor:
+        """mu L_3D-SDS alone, a scalar."""
+        return self.mu * sds_loss(pictures, self.view, cameras, timesteps, generator)

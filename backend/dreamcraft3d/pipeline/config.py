@@ -106,8 +106,13 @@ class Distillation(_Settings):
 
 
 class ReferenceLosses(_Settings):
-    """Weights of the losses at the reference view."""
+    """Weights of the losses at the reference view.
 
+    Colours are compared by their squares inside the mask; or, where there is a ``rim`` of so many pixels to leave out, by
+    their absolute differences inside of it.
+    """
+
+    rim: int = 0
     rgb: float
     mask: float
     depth: float
@@ -148,7 +153,9 @@ class GeometrySettings(_Settings):
     """DMTet: cells a side of its grid (``given_resolution`` around a mesh that was given, to keep its thin parts), nodes
     a side of its colours, how often the 2D prior sees normals, and how many faces the mesh may have in the end.
 
-    Distillation from pictures leaves colours broader than ``breadth`` pixels as they are; 0 leaves none.
+    ``alternate``: whether steps that show normals leave the reference alone. ``view_always``: whether the 3D prior is shown
+    colours in those steps, too. Distillation from pictures leaves colours broader than ``breadth`` pixels as they are; 0
+    leaves none.
     """
 
     resolution: int
@@ -160,6 +167,8 @@ class GeometrySettings(_Settings):
     shape_rate: float
     colour_rate: float
     normal_share: float
+    alternate: bool
+    view_always: bool
     consistency: Weight
     laplacian: float
     smoothness: float
@@ -176,8 +185,9 @@ class TextureSettings(_Settings):
     ``restore_levels`` are the noise levels t' of the rounds, one each. A ``dreambooth_rank`` of 0 trains all its weights, at
     ``dreambooth_rate``; one that is itself a LoRA learns at ``lora_rate``. ``identifier``: whether its words name this one
     object, or are the prompt. ``preserved``: of how many pictures of the object's class it is reminded (prior
-    preservation). ``camera``: whether it and the LoRA are told where renders are seen from. ``alternate`` as in the coarse
-    stage. Distillation leaves colours broader than ``breadth`` pixels as they are; 0 leaves none.
+    preservation). ``camera``: whether it and the LoRA are told where renders are seen from. Timesteps move from
+    ``timesteps_start`` to ``timesteps_end`` through the stage. ``alternate`` as in the coarse stage. Distillation leaves
+    colours broader than ``breadth`` pixels as they are; 0 leaves none.
     """
 
     method: Literal["sds", "vsd", "bsd"] = "bsd"
@@ -204,7 +214,8 @@ class TextureSettings(_Settings):
     smoothness: float
     breadth: Breadth
     views: int
-    timesteps: Range
+    timesteps_start: Range
+    timesteps_end: Range
     alternate: bool
     reference: ReferenceLosses
 

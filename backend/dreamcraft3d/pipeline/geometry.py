@@ -72,17 +72,18 @@ class GeometryStage:
         mesh = self.dmtet.extract()
         render = partial(render_mesh, mesh, size=self.settings.picture, albedo=self.colour)
         views = self.context.rendered(render, joined(Cameras.at(0.0), cameras))
-        losses = reference_losses(
-            self.settings.reference, self.reference, views.rgb[:1], views.mask[:1], views.depth[:1], views.normal[:1]
-        )
         timesteps = self.timesteps.draw(progress, len(cameras), 1000, self.generator)
-        if self._shows_normals(index):
-            pictures = normal_picture(views)[1:]
-            loss = sds_loss(pictures, self.normals, cameras, timesteps, self.generator)
+        shows_normals = self._shows_normals(index)
+        losses = {} if shows_normals and self.settings.alternate else self._reference_losses(views)
+        seen = view_timesteps(settings, len(cameras), self.generator)
+        colours = detail(views.rgb[1:], views.mask[1:], self.settings.breadth)
+        if not shows_normals:
+            loss = self.hybrid.loss(colours, cameras, timesteps, self.generator, seen)
         else:
-            pictures = detail(views.rgb[1:], views.mask[1:], self.settings.breadth)
-            seen = view_timesteps(settings, len(cameras), self.generator)
-            loss = self.hybrid.loss(pictures, cameras, timesteps, self.generator, seen)
+            loss = sds_loss(normal_picture(views)[1:], self.normals, cameras, timesteps, self.generator)
+            if self.settings.view_always:
+                seen = timesteps if seen is None else seen
+                loss = loss + self.hybrid.view_term(colours, cameras, seen, self.generator)
         losses["distillation"] = settings.weight * loss
         consistency = weight_at(self.settings.consistency, index)
         losses["consistency"] = consistency * normal_consistency(mesh.vertices, mesh.faces)
@@ -93,6 +94,11 @@ class GeometryStage:
         total(losses).backward()
         self.optimizer.step()
         return {name: float(loss.detach()) for name, loss in losses.items()}
+
+    def _reference_losses(self, views: MeshViews) -> dict[str, Tensor]:
+        """Those of the first view, which is the reference's."""
+        first = views.rgb[:1], views.mask[:1], views.depth[:1], views.normal[:1]
+        return reference_losses(self.settings.reference, self.reference, *first)
 
     def _shows_normals(self, index: int) -> bool:
         """Evenly spread over the steps, ``normal_share`` of them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dreamcraft3d.pipeline.config import ReferenceLosses, Weight
@@ -13,6 +14,12 @@ from dreamcraft3d.pipeline.reference import Reference
 def masked_rgb(rgb: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
     """Mean squared error of colour inside the mask (paper: masked L2)."""
     return ((rgb - reference).square() * mask).sum() / (3 * mask.sum()).clamp(min=1)
+
+
+def eroded_rgb(rgb: Tensor, reference: Tensor, mask: Tensor, rim: int) -> Tensor:
+    """Mean absolute error of colour inside the mask less ``rim`` pixels (as released: L1, 4 pixels)."""
+    inner = -F.max_pool2d(-mask.permute(0, 3, 1, 2), 2 * rim + 1, stride=1, padding=rim).permute(0, 2, 3, 1)
+    return ((rgb - reference).abs() * inner).sum() / (3 * inner.sum()).clamp(min=1)
 
 
 def mask_error(mask: Tensor, reference: Tensor) -> Tensor:
@@ -42,7 +49,9 @@ def reference_losses(
     """The weighted losses that a stage asks for, by name; pictures are (1, S, S, C) at the reference's size."""
     losses: dict[str, Tensor] = {}
     if weights.rgb:
-        losses["rgb"] = weights.rgb * masked_rgb(rgb, reference.rgb, reference.mask)
+        compared = rgb, reference.rgb, reference.mask
+        error = eroded_rgb(*compared, weights.rim) if weights.rim else masked_rgb(*compared)
+        losses["rgb"] = weights.rgb * error
     if weights.mask:
         losses["mask"] = weights.mask * mask_error(mask, reference.mask)
     if weights.depth:

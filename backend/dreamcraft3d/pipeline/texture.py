@@ -21,6 +21,7 @@ from torch import Tensor
 from dreamcraft3d.distillation.bsd import bsd_loss, restored_renders
 from dreamcraft3d.distillation.detail import detail
 from dreamcraft3d.distillation.sds import sds_loss
+from dreamcraft3d.distillation.timesteps import Annealed
 from dreamcraft3d.distillation.vsd import vsd_loss
 from dreamcraft3d.pipeline.config import TextureSettings
 from dreamcraft3d.pipeline.geometry import save_shape
@@ -59,6 +60,7 @@ class TextureStage:
         redrawn = context.preset.reference.redrawn
         self.levels = (redrawn,) * (fresh and redrawn > 0) + self.settings.restore_levels
         self.steps = len(self.levels) * self.round_steps
+        self.timesteps = Annealed(self.settings.timesteps_start, self.settings.timesteps_end, 1.0)
         self.generator = torch.Generator().manual_seed(context.seed + 2)
         self.reference = context.reference.at(self.settings.picture)
         half_extent = context.preset.half_extent
@@ -92,13 +94,13 @@ class TextureStage:
         round_index, within = divmod(index, self.round_steps)
         self.samples = None
         if self.dreambooth is None:
-            return self._paint(within)
+            return self._paint(index, within)
         level = self.levels[round_index]
         if within == 0:
             self.restored = self._restore(level)
             self.samples = self.context.priors.decode(self.restored)
         learning = within < self.dreambooth_steps
-        numbers = self._teach(self.dreambooth) if learning else self._paint(within)
+        numbers = self._teach(self.dreambooth) if learning else self._paint(index, within)
         return numbers | {"round": round_index + 1, "t'": level}
 
     @torch.no_grad()
@@ -121,23 +123,22 @@ class TextureStage:
         clean = self.restored[chosen.to(self.restored.device)]
         return {"dreambooth": dreambooth.learn(clean, self.views[chosen], self.generator)}
 
-    def _paint(self, within: int) -> dict[str, float]:
-        """A step of the colours, the one of this number in its round."""
+    def _paint(self, index: int, within: int) -> dict[str, float]:
+        """A step of the colours, by its numbers in the stage and in its round."""
         if self.settings.alternate and within % 2 == 0:
             return self._match_reference()
-        return self._distil()
+        return self._distil(index / self.steps)
 
     def _match_reference(self) -> dict[str, float]:
         """A step that looks at the reference alone."""
         return self._descend(self._reference_losses(self._render(Cameras.at(0.0))))
 
-    def _distil(self) -> dict[str, float]:
+    def _distil(self, progress: float) -> dict[str, float]:
         settings = self.settings
         cameras = random_cameras(settings.views, 1.0, self.generator)
         views = self._render(cameras if settings.alternate else joined(Cameras.at(0.0), cameras))
         losses = {} if settings.alternate else self._reference_losses(views)
-        low, high = (int(x * 1000) for x in settings.timesteps)
-        timesteps = torch.randint(low, high, (len(cameras),), generator=self.generator)
+        timesteps = self.timesteps.draw(progress, len(cameras), 1000, self.generator)
         rgb, mask = views.rgb[-len(cameras) :], views.mask[-len(cameras) :]
         pictures = detail(rgb, mask, settings.breadth)
         loss = self.score(pictures, cameras, timesteps)
