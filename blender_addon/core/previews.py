@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dreamcraft3d_protocol.arrays import Array, Arrays
-from dreamcraft3d_protocol.messages import Preview, Result
+from dreamcraft3d_protocol.messages import Preview, Result, Subject
 
 Part = Literal["faces", "positions", "colours", "texture"]
 _ALL: frozenset[Part] = frozenset(("faces", "positions", "colours", "texture"))
@@ -45,18 +45,31 @@ class Shape:
         return self.png is not None
 
 
+@dataclass(frozen=True)
+class Picture:
+    """One that a job has sent.
+
+    Attributes:
+        pixels: (H, W, 3) uint8, row 0 at the top.
+        caption: for the artist, or empty.
+    """
+
+    pixels: Array
+    caption: str
+
+
 class Previews:
-    """Shapes and reference pictures by job."""
+    """Shapes by job; pictures by job and by what they show."""
 
     def __init__(self) -> None:
         self.shapes: dict[str, Shape] = {}
-        self.pictures: dict[str, Array] = {}
+        self.pictures: dict[str, dict[Subject, Picture]] = {}
 
     def take(self, preview: Preview, arrays: Arrays) -> bool:
         """Lay a preview over what is held; False if the mesh it changes is not held, and must be asked for."""
         job = preview.job
         if preview.form == "picture":
-            self.pictures[job] = arrays["picture"]
+            self.pictures.setdefault(job, {})[preview.subject] = Picture(arrays["picture"], preview.caption)
             return True
         held = self.shapes.get(job)
         if held is not None and (held.final or preview.seq < held.seq):

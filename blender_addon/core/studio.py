@@ -119,15 +119,17 @@ class Studio:
         """As :meth:`watch`, and let go of all others: another file was opened."""
         self.remembered.clear()
         wanted = set(jobs)
-        for job in sorted(self._watched - wanted):
+        for job in sorted((self._watched | self.previews.pictures.keys()) - wanted):
+            self.previews.drop(job)
             self._let_go(job)
         self.watch(sorted(wanted))
 
     def shown(self, job: str) -> None:
-        """The scene shows a job's shape as it is held; a final one need not be held any longer."""
+        """The scene shows a job's shape as it is held; a final one need not be held any longer, its pictures stay."""
         shape = self.previews.shapes[job]
         shape.stale.clear()
         if shape.final:
+            del self.previews.shapes[job]
             self._let_go(job)
 
     def close(self) -> None:
@@ -140,7 +142,6 @@ class Studio:
 
     def _let_go(self, job: str) -> None:
         self._watched.discard(job)
-        self.previews.drop(job)
         self.session.send(Detach(job))
 
     def _take(self, letter: Received) -> None:

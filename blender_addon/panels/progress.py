@@ -8,6 +8,15 @@ from ..core.jobs import progress_of, title_of
 from ..scene import target
 from .words import SidebarPanel, draw_fault, draw_sentence
 
+REFERENCE_SCALE, SAMPLES_SCALE = 5, 11
+"""Of pictures, in heights of a button; samples are as wide as the sidebar is at first."""
+
+
+def focused(context: bpy.types.Context) -> str:
+    """The job to show: the active object's, or the one that runs; empty if there is none."""
+    chosen = context.object.get(target.JOB, "") if context.object is not None else ""
+    return pump.studio().jobs.in_focus(chosen)
+
 
 class DREAMCRAFT3D_PT_progress(SidebarPanel, bpy.types.Panel):
     """The job of the active object, or the one that runs"""
@@ -18,8 +27,7 @@ class DREAMCRAFT3D_PT_progress(SidebarPanel, bpy.types.Panel):
     def draw(self, context):
         layout = self.layout
         studio = pump.studio()
-        chosen = context.object.get(target.JOB, "") if context.object is not None else ""
-        job = studio.jobs.in_focus(chosen)
+        job = focused(context)
         known = studio.jobs.by_id.get(job)
         fault = studio.jobs.fault(job)
         if job in studio.jobs.ordered:
@@ -36,9 +44,9 @@ class DREAMCRAFT3D_PT_progress(SidebarPanel, bpy.types.Panel):
     def draw_job(self, context, layout, studio, known):
         progress = progress_of(known)
         layout.label(text=title_of(known), icon="MESH_ICOSPHERE", translate=False)
-        icon = pump.pictures().icon(known.job)
+        icon = pump.pictures().icon(known.job, "reference")
         if icon and known.state != "done":
-            layout.template_icon(icon_value=icon, scale=5)
+            layout.template_icon(icon_value=icon, scale=REFERENCE_SCALE)
         column = layout.column(align=True)
         column.progress(factor=progress.job.factor, text=progress.job.text, translate=False)
         if known.state != "done":
@@ -58,4 +66,23 @@ class DREAMCRAFT3D_PT_progress(SidebarPanel, bpy.types.Panel):
             row.operator("dreamcraft3d.show_colors", icon="SHADING_TEXTURE")
 
 
-CLASSES = (DREAMCRAFT3D_PT_progress,)
+class DREAMCRAFT3D_PT_samples(SidebarPanel, bpy.types.Panel):
+    """The reference, and the restored views of the object that painting learns from"""
+
+    bl_idname = "DREAMCRAFT3D_PT_samples"
+    bl_parent_id = DREAMCRAFT3D_PT_progress.bl_idname
+    bl_label = "What It Learns From"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012 (Blender wants a set)
+
+    @classmethod
+    def poll(cls, context):
+        return "samples" in pump.studio().previews.pictures.get(focused(context), {})
+
+    def draw(self, context):
+        job = focused(context)
+        samples = pump.studio().previews.pictures[job]["samples"]
+        draw_sentence(context, self.layout, samples.caption[:1].upper() + samples.caption[1:])
+        self.layout.template_icon(icon_value=pump.pictures().icon(job, "samples"), scale=SAMPLES_SCALE)
+
+
+CLASSES = (DREAMCRAFT3D_PT_progress, DREAMCRAFT3D_PT_samples)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reference pictures as icons that a panel can draw."""
+"""Pictures of jobs as icons that a panel can draw."""
 
 from __future__ import annotations
 
@@ -8,34 +8,42 @@ from collections.abc import Mapping
 import bpy.utils.previews
 import numpy as np
 
-from dreamcraft3d_protocol.arrays import Array
+from dreamcraft3d_protocol.messages import Subject
+
+from ..core.previews import Picture
 
 
 class Pictures:
-    """Icons by job."""
+    """Icons by job and by what they show."""
 
     def __init__(self) -> None:
         self._icons = bpy.utils.previews.new()
-        self._shown: dict[str, Array] = {}
+        self._shown: dict[str, Picture] = {}
 
-    def update(self, pictures: Mapping[str, Array]) -> None:
-        """Show these pictures, (H, W, 3) uint8 with row 0 at the top, and no others."""
-        for job in self._shown.keys() - pictures.keys():
-            del self._shown[job], self._icons[job]
-        for job, picture in pictures.items():
-            if self._shown.get(job) is picture:
+    def update(self, pictures: Mapping[str, Mapping[Subject, Picture]]) -> None:
+        """Show these pictures, by job and subject, and no others."""
+        wanted = {_name(job, subject): picture for job, held in pictures.items() for subject, picture in held.items()}
+        for name in self._shown.keys() - wanted.keys():
+            del self._shown[name], self._icons[name]
+        for name, picture in wanted.items():
+            if self._shown.get(name) is picture:
                 continue
-            icon = self._icons[job] if job in self._icons else self._icons.new(job)
-            height, width, _ = picture.shape
-            values = np.ones((height, width, 4), np.float32)
-            values[..., :3] = picture[::-1].astype(np.float32) / 255
+            icon = self._icons[name] if name in self._icons else self._icons.new(name)
+            height, width, _ = picture.pixels.shape
+            values = np.full((height, width, 4), 255, np.uint8)
+            values[..., :3] = picture.pixels[::-1]
             icon.image_size = (width, height)
-            icon.image_pixels_float.foreach_set(values.ravel())
-            self._shown[job] = picture
+            icon.image_pixels.foreach_set(values.view(np.int32).ravel())
+            self._shown[name] = picture
 
-    def icon(self, job: str) -> int:
-        """For ``icon_value``; 0 if there is no picture of this job."""
-        return self._icons[job].icon_id if job in self._icons else 0
+    def icon(self, job: str, subject: Subject) -> int:
+        """For ``icon_value``; 0 if there is no such picture."""
+        name = _name(job, subject)
+        return self._icons[name].icon_id if name in self._icons else 0
 
     def close(self) -> None:
         bpy.utils.previews.remove(self._icons)
+
+
+def _name(job: str, subject: Subject) -> str:
+    return f"{job} {subject}"

@@ -14,7 +14,8 @@ from dreamcraft3d_protocol.messages import JobState, Message, Preview
 class Mailbox:
     """First in, first out; what a new message makes needless is dropped from among those that wait.
 
-    A whole mesh takes the place of all that was known of the job's shape. One that changes only positions, colours or
+    A new picture takes the place of an older one of its subject: samples never that of the reference, nor it theirs. A
+    whole mesh takes the place of all that was known of the job's shape. One that changes only positions, colours or
     texture takes the place of an older one of its form, never of the mesh it is based on. A job's state takes the place
     of an older one that differs only in progress.
     """
@@ -42,11 +43,9 @@ class Mailbox:
 def supersedes(new: Message, old: Message) -> bool:
     """Whether nobody needs ``old`` who is going to read ``new``."""
     if isinstance(new, Preview) and isinstance(old, Preview):
-        if new.job != old.job:
+        if (new.job, new.subject) != (old.job, old.subject):
             return False
-        if new.form == "mesh":
-            return old.form != "picture"
-        return new.form == old.form
+        return new.form in ("mesh", old.form)
     if isinstance(new, JobState) and isinstance(old, JobState):
         return (new.job, new.state, new.stage, new.error) == (old.job, old.state, old.stage, old.error)
     return False

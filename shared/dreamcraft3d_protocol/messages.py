@@ -22,6 +22,7 @@ FirstStage = Literal["coarse", "geometry", "texture"]
 LastStage = Literal["reference", "coarse", "geometry", "texture"]
 State = Literal["queued", "running", "cancelling", "cancelled", "done", "failed"]
 Form = Literal["picture", "mesh", "positions", "colours", "texture"]
+Subject = Literal["object", "reference", "samples"]
 
 
 @dataclass(frozen=True)
@@ -262,6 +263,9 @@ class Preview(Message):
         form: what the arrays are; ``picture`` and ``mesh`` are whole, the others change a mesh sent before.
         topology: names the faces shown; empty for a picture.
         base: for the forms that change a mesh, the topology they change (the same as ``topology``), else None.
+        subject: what is shown: the object itself, or in a picture the reference, or the samples in rows that the stage
+            learns from.
+        caption: of a picture, for the artist: which samples, such as ``round 2, t' 0.3``; or empty.
     """
 
     kind: ClassVar[str] = "preview"
@@ -271,6 +275,8 @@ class Preview(Message):
     form: Form
     topology: str
     base: str | None
+    subject: Subject = "object"
+    caption: str = ""
 
 
 @dataclass(frozen=True)

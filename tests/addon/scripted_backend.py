@@ -25,6 +25,7 @@ from dreamcraft3d_protocol.messages import (
     Preview,
     Result,
     State,
+    Subject,
     Welcome,
     Worker,
 )
@@ -49,6 +50,11 @@ def mesh_preview(job: str, seq: int, topology: str = "t") -> Received:
 
 def colour_preview(job: str, seq: int, base: str = "t", value: float = 0.9) -> Received:
     return Preview(job, seq, "texture", "colours", base, base), {"colours": np.full((4, 3), value, np.float32)}
+
+
+def picture_preview(job: str, seq: int, subject: Subject, value: int, caption: str = "") -> Received:
+    picture = Preview(job, seq, "texture", "picture", "", None, subject, caption)
+    return picture, {"picture": np.full((4, 8, 3), value, np.uint8)}
 
 
 def result(job: str) -> Received:

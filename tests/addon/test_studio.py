@@ -12,6 +12,7 @@ from scripted_backend import (
     hear,
     job_state,
     mesh_preview,
+    picture_preview,
     result,
     settle,
 )
@@ -47,6 +48,29 @@ def test_previews_are_laid_over_each_other_and_a_lost_base_is_asked_for(
     wait_until(lambda: studio.tick(0.01) >= 0 and job in studio.previews.shapes)
     settle(studio)
     assert np.allclose(studio.previews.shapes[job].colours, 0.25)
+
+
+def test_reference_and_newest_samples_are_both_held_until_another_file_is_opened(
+    studio: Studio, backend: ScriptedBackend
+) -> None:
+    job = studio.generate(WISH, {})
+    hear(studio, backend, Submit)
+    backend.say(
+        job_state(job), picture_preview(job, 1, "reference", 1), picture_preview(job, 2, "samples", 2, "round 1")
+    )
+    backend.say(mesh_preview(job, 3), picture_preview(job, 4, "samples", 4, "round 2"))
+    wait_until(lambda: studio.tick(0.01) >= 0 and job in studio.previews.shapes)
+    settle(studio)
+    backend.say(job_state(job, "done"), result(job))
+    wait_until(lambda: studio.tick(0.01) >= 0 and studio.previews.shapes[job].final)
+    studio.shown(job)
+    held = studio.previews.pictures[job]
+    assert {subject: (int(p.pixels.max()), p.caption) for subject, p in held.items()} == {
+        "reference": (1, ""),
+        "samples": (4, "round 2"),
+    }
+    studio.watch_only([])
+    assert studio.previews.pictures == {}
 
 
 def test_a_shown_result_is_let_go_of(studio: Studio, backend: ScriptedBackend) -> None:

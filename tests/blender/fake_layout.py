@@ -13,13 +13,15 @@ def icons() -> set[str]:
 
 
 class FakeLayout:
-    """Takes the place of ``UILayout``; ``said`` is all text that would be seen, ``buttons`` all operators."""
+    """Takes the place of ``UILayout``; ``said`` is all text that would be seen, ``buttons`` all operators, ``icons`` all
+    pictures."""
 
     def __init__(self, root: FakeLayout | None = None) -> None:
         self.__dict__["root"] = root or self
         if root is None:
             self.__dict__["said"] = []
             self.__dict__["buttons"] = []
+            self.__dict__["icons"] = []
         known = bpy.types.UILayout.bl_rna
         self.__dict__["known"] = set(known.properties.keys()) | set(known.functions.keys())
 
@@ -50,6 +52,8 @@ class FakeLayout:
             assert attribute in data.bl_rna.properties, attribute
         if name == "menu":
             assert hasattr(bpy.types, args[0]), args[0]
+        if name == "template_icon":
+            self.root.icons.append(kwargs["icon_value"])
         if name == "operator":
             return self._operator(args[0])
         if name in ("row", "column", "box", "split", "grid_flow", "column_flow"):

@@ -93,6 +93,15 @@ def test_a_prompt_becomes_a_textured_object_that_grows_at_the_cursor(
     corner = [made.matrix_world @ v.co for v in made.data.vertices]
     assert min(c.z for c in corner) == pytest.approx(3, abs=1e-3)
 
+    job = only_job(studio).job
+    reference, samples = (studio.previews.pictures[job][subject] for subject in ("reference", "samples"))
+    assert samples.caption == "round 1, t' 0.4"
+    side = len(reference.pixels)
+    assert samples.pixels.shape == (2 * side, 4 * side, 3)
+    first = samples.pixels[:side, :side].astype(int)
+    assert np.abs(first - reference.pixels).mean() < 20  # it is among what is learnt from
+    assert len(part("pump").pictures()._icons) == 2
+
     bpy.ops.ed.undo()
     wait_until(lambda: pump() and len(bpy.data.objects["Red Mushroom"].data.polygons) > 300, 20)
     bpy.ops.ed.redo()
@@ -101,7 +110,8 @@ def test_a_prompt_becomes_a_textured_object_that_grows_at_the_cursor(
 
     # The object of a job that is kept comes back into an empty file.
     bpy.ops.wm.read_homefile(use_empty=True)
-    job = only_job(studio).job
+    pump()
+    assert len(part("pump").pictures()._icons) == 0
     assert bpy.ops.dreamcraft3d.attach(job=job) == {"FINISHED"}
     wait_until(lambda: pump() and not target.growing_jobs(), 20)
     assert len(bpy.data.objects["Red Mushroom"].data.polygons) > 300

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from fake_layout import FakeLayout, draw
 
-from dreamcraft3d_protocol.messages import Fault, JobList, JobState
+from dreamcraft3d_protocol.messages import Fault, JobList, JobState, Preview
 
 Part = Callable[[str], ModuleType]
 JOB = str(uuid.UUID(int=1))
@@ -29,7 +29,8 @@ def panels(part: Part) -> list[type]:
 
 
 def draw_all(part: Part) -> tuple[str, list[str]]:
-    layouts: list[FakeLayout] = [draw(panel) for panel in panels(part)]
+    shown = [panel for panel in panels(part) if "poll" not in vars(panel) or panel.poll(bpy.context)]  # type: ignore[attr-defined]
+    layouts: list[FakeLayout] = [draw(panel) for panel in shown]
     return " ".join(t for one in layouts for t in one.said), [b for one in layouts for b in one.buttons]
 
 
@@ -66,18 +67,43 @@ def test_without_jobs_the_panels_say_what_to_do_next(blender: Any, part: Part) -
     assert "No jobs yet" in said
 
 
-def test_a_reference_picture_becomes_an_icon_for_as_long_as_it_is_held(blender: Any, part: Part) -> None:
-    pictures = part("scene.icons").Pictures()
-    picture = np.zeros((24, 32, 3), np.uint8)
-    picture[0] = 255
-    pictures.update({JOB: picture})
-    icon = pictures._icons[JOB]
-    assert tuple(icon.image_size) == (32, 24)
-    assert icon.image_pixels_float[-4] == 1  # the top row is the last in Blender
+def test_a_picture_is_an_icon_of_its_own_for_as_long_as_it_is_held(blender: Any, part: Part) -> None:
+    pictures, picture = part("scene.icons").Pictures(), part("core.previews").Picture
+    red, white = np.zeros((24, 32, 3), np.uint8), np.zeros((8, 8, 3), np.uint8)
+    red[0, :, 0], white[:] = 255, 255
+    held = {"reference": picture(white, ""), "samples": picture(red, "round 1")}
+    pictures.update({JOB: held})
+    reference, samples = pictures._icons.values()
+    assert tuple(samples.image_size) == (32, 24)
+    assert tuple(samples.image_pixels_float[-4:]) == (1, 0, 0, 1)  # the top row is the last in Blender
+    assert tuple(samples.image_pixels_float[:4]) == (0, 0, 0, 1)
+    assert tuple(reference.image_size) == (8, 8)
+    pictures.update({JOB: {"reference": held["reference"]}})
+    assert list(pictures._icons.values()) == [reference]
+    assert pictures.icon(JOB, "samples") == 0
     pictures.update({})
-    assert pictures.icon(JOB) == 0
-    assert JOB not in pictures._icons
+    assert len(pictures._icons) == 0
     pictures.close()
+
+
+@pytest.mark.parametrize("state", ["running", "cancelled", "done"])
+def test_samples_have_a_closed_panel_of_their_own_beneath_the_reference(
+    state: str, blender: Any, part: Part, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio, panel = part("pump").studio(), part("panels.progress").DREAMCRAFT3D_PT_samples
+    numbers = {"reference": 5, "samples": 7}  # without a window Blender gives icons none
+    monkeypatch.setattr(part("scene.icons").Pictures, "icon", lambda self, job, subject: numbers[subject])
+    studio.jobs.take(JobList((job(state),)))
+    pixels = {"picture": np.zeros((8, 16, 3), np.uint8)}
+    studio.previews.take(Preview(JOB, 1, "reference", "picture", "", None, "reference"), pixels)
+    assert not panel.poll(bpy.context)
+    studio.previews.take(Preview(JOB, 2, "texture", "picture", "", None, "samples", "round 2, t' 0.3"), pixels)
+    assert panel.poll(bpy.context)
+    assert (panel.bl_parent_id, panel.bl_options) == ("DREAMCRAFT3D_PT_progress", {"DEFAULT_CLOSED"})
+    layout = draw(panel)
+    assert layout.said == ["Round 2, t' 0.3"]
+    assert layout.icons == [7]
+    assert draw(part("panels.progress").DREAMCRAFT3D_PT_progress).icons == ([] if state == "done" else [5])
 
 
 def test_all_labels_are_title_case_and_no_description_ends_with_a_period(installed: str, part: Part) -> None:

@@ -238,3 +238,13 @@ def test_a_preview_carries_what_its_form_says() -> None:
     assert decode(encode(colours, {"colours": VERTICES}), BACKEND_KINDS)[0] == colours
     with pytest.raises(ProtocolError, match="no array 'vertices'"):
         encode(colours, {"vertices": VERTICES, "colours": VERTICES})
+
+
+def test_a_picture_says_what_it_shows() -> None:
+    pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    samples = Preview(JOB, 1, "texture", "picture", "", None, "samples", "round 2, t' 0.3")
+    message, arrays = decode(encode(samples, {"picture": pixels}), BACKEND_KINDS)
+    assert message == samples
+    np.testing.assert_array_equal(arrays["picture"], pixels)
+    with pytest.raises(ProtocolError, match=r"preview\.subject must be one of object, reference, samples"):
+        decode([header(samples, subject="cat"), pixels.tobytes()], BACKEND_KINDS)

@@ -6,7 +6,7 @@ import uuid
 from dataclasses import replace
 
 from dreamcraft3d_protocol.mailbox import Mailbox
-from dreamcraft3d_protocol.messages import Error, JobState, Message, Pong, Preview
+from dreamcraft3d_protocol.messages import Error, JobState, Message, Pong, Preview, Subject
 
 ONE, OTHER = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
 RUNNING = JobState(ONE, "", "", "draft", 0, "running", "coarse", 1, 4, 0, 9, 0.0, None, "", None, 0.0)
@@ -44,9 +44,20 @@ def test_positions_and_colours_do_not_drop_each_other() -> None:
     assert left_of(mesh(1), positions, colours(3, 1)) == [mesh(1), positions, colours(3, 1)]
 
 
-def test_the_reference_picture_is_not_dropped_for_a_mesh() -> None:
-    picture = Preview(ONE, 0, "reference", "picture", "", None)
-    assert left_of(picture, mesh(1), mesh(2)) == [picture, mesh(2)]
+def picture(seq: int, subject: Subject) -> Preview:
+    return Preview(ONE, seq, "texture", "picture", "", None, subject)
+
+
+def test_pictures_are_not_dropped_for_a_mesh() -> None:
+    reference, samples = picture(1, "reference"), picture(2, "samples")
+    assert left_of(reference, samples, mesh(3), mesh(4)) == [reference, samples, mesh(4)]
+
+
+def test_of_pictures_the_newest_of_each_subject_is_left() -> None:
+    first, second = [picture(1, "reference"), picture(2, "samples")], [picture(3, "samples"), picture(4, "reference")]
+    assert left_of(*first) == first
+    assert left_of(*first, *second) == second
+    assert left_of(mesh(0), *first, colours(5, 0)) == [mesh(0), *first, colours(5, 0)]
 
 
 def test_jobs_do_not_drop_each_others_previews() -> None:

@@ -64,14 +64,26 @@ def error_to(client: Any, *asked: Any) -> Error:
 
 
 def test_a_draft_shows_a_picture_then_meshes_then_colours_at_least_five_in_all(draft: tuple[str, Letters]) -> None:
-    shown = [(p.stage, p.form) for p, _ in previews(draft[1])]
+    shown = [(p.stage, p.form) for p, _ in previews(draft[1]) if p.subject != "samples"]
     assert len(shown) >= 5
     assert shown[0] == ("reference", "picture")
     assert {("coarse", "mesh"), ("geometry", "mesh"), ("texture", "colours")} <= set(shown)
     meshes = [p for p, _ in previews(draft[1]) if p.form == "mesh"]
-    painted = {p.topology for p, _ in previews(draft[1]) if p.stage == "texture"}
+    painted = {p.topology for p, _ in previews(draft[1]) if p.stage == "texture" and p.subject == "object"}
     assert painted == {meshes[-1].topology}  # sent once: by this stage, or as the last step of the one before
     assert [p.topology for p in meshes].count(meshes[-1].topology) == 1
+
+
+def test_what_the_painting_learns_from_is_shown_as_the_run_keeps_it(
+    draft: tuple[str, Letters], backend: Backend
+) -> None:
+    shown = [(p, a["picture"]) for p, a in previews(draft[1]) if p.form == "picture"]
+    assert [(p.stage, p.subject, p.caption) for p, _ in shown] == [
+        ("reference", "reference", ""),
+        ("texture", "samples", "round 1, t' 0.4"),
+    ]
+    kept = Image.open(backend.data / "jobs" / draft[0] / "object" / "texture-samples-00001.png")
+    np.testing.assert_array_equal(shown[1][1], np.asarray(kept))
 
 
 def test_colours_are_based_on_the_mesh_shown_before_them(draft: tuple[str, Letters]) -> None:

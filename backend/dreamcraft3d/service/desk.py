@@ -211,7 +211,7 @@ class Desk:
         if job is None:
             return
         if isinstance(message, Preview):
-            self._gallery.put(message, letter)
+            self._gallery.put(message, arrays)
             self._clients.tell_attached(job.id, message, arrays)
         elif isinstance(message, Progress):
             self._progressed(job, message)

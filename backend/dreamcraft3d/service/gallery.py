@@ -1,10 +1,12 @@
-"""The newest preview of each job, kept so that a client that comes later can be shown it whole."""
+"""The newest previews of each job, kept so that a client that comes later can be shown it whole."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from dreamcraft3d_protocol.arrays import Arrays
 from dreamcraft3d_protocol.codec import Received
+from dreamcraft3d_protocol.mailbox import supersedes
 from dreamcraft3d_protocol.messages import Preview
 
 MAX_JOBS = 8
@@ -15,31 +17,24 @@ class Gallery:
     """Previews in memory; a job that is done needs none."""
 
     def __init__(self) -> None:
-        self._jobs: dict[str, dict[str, Received]] = {}
+        self._jobs: dict[str, list[tuple[Preview, Arrays]]] = {}
 
-    def put(self, preview: Preview, letter: Received) -> None:
-        """Keep a preview; a whole mesh takes the place of all that was known of the shape."""
-        kept = self._jobs.pop(preview.job, {})
-        if preview.form == "mesh":
-            kept = {form: held for form, held in kept.items() if form == "picture"}
-        kept[preview.form] = letter
-        self._jobs[preview.job] = kept
+    def put(self, preview: Preview, arrays: Arrays) -> None:
+        """Keep a preview in the place of those that it makes needless."""
+        kept = [held for held in self._jobs.pop(preview.job, []) if not supersedes(preview, held[0])]
+        self._jobs[preview.job] = [*kept, (preview, arrays)]
         while len(self._jobs) > MAX_JOBS:
             del self._jobs[next(iter(self._jobs))]
 
     def whole(self, job: str) -> list[Received]:
-        """The reference picture and the newest mesh, with all that has changed of it since; what there is of them."""
-        kept = self._jobs.get(job, {})
-        shown = [kept["picture"]] if "picture" in kept else []
-        if "mesh" not in kept:
-            return shown
-        newest, _ = list(kept.values())[-1] if list(kept)[-1] != "picture" else kept["mesh"]
-        arrays = dict(kept["mesh"][1])
-        for form in ("positions", "colours"):
-            if form in kept:
-                arrays |= kept[form][1]
-        assert isinstance(newest, Preview)
-        return [*shown, (replace(newest, form="mesh", base=None), arrays)]
+        """The pictures and the newest mesh, with all that has changed of it since; what there is of them."""
+        kept = self._jobs.get(job, [])
+        shown: list[Received] = [held for held in kept if held[0].form == "picture"]
+        shape = [held for held in kept if held[0].form in ("mesh", "positions", "colours")]
+        if any(preview.form == "mesh" for preview, _ in shape):
+            arrays = {name: array for _, changed in shape for name, array in changed.items()}
+            shown.append((replace(shape[-1][0], form="mesh", base=None), arrays))
+        return shown
 
     def drop(self, job: str) -> None:
         self._jobs.pop(job, None)

@@ -9,16 +9,22 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
+from dreamcraft3d.pipeline.log import in_rows
 from dreamcraft3d.service.worker_messages import Progress
 from dreamcraft3d.shape.mesh import Mesh
 from dreamcraft3d_protocol.arrays import Array, Arrays
-from dreamcraft3d_protocol.messages import Form, Message, Preview
+from dreamcraft3d_protocol.messages import Message, Preview, Subject
 
 PREVIEW_SECONDS = 1.0
 PREVIEW_SHARE = 0.1
 """Of the time, which previews may cost: a costly one is followed by a longer pause."""
 PROGRESS_SECONDS = 0.1
+SAMPLES_SIDE = 1024
+"""The longer side of samples in rows, pixels, at most; an artist looks at them in a sidebar."""
+ROUND = ("round", "t'")
+"""The numbers of a step that say which samples it drew."""
 
 Tell = Callable[[Message, Arrays], None]
 
@@ -43,6 +49,7 @@ class Watch:
         self._next_preview = 0.0
         self._seq = 0
         self._topology = ""
+        self._numbers: dict[str, float] = {}
 
     @property
     def seconds(self) -> float:
@@ -57,6 +64,7 @@ class Watch:
         self._report(stage, done, steps)
 
     def stepped(self, stage: str, done: int, losses: dict[str, float]) -> None:
+        self._numbers = losses
         now = time.monotonic()
         if now - self._told_at < PROGRESS_SECONDS and done < self._progress.steps:
             return
@@ -64,7 +72,12 @@ class Watch:
         self._report(stage, done, self._progress.steps, eta=round(pace * (self._progress.steps - done), 1))
 
     def sampled(self, stage: str, done: int, pictures: Tensor) -> None:
-        """Not shown: the one picture that a client shows of a job is the reference."""
+        grid = in_rows(pictures)
+        shrunk = SAMPLES_SIDE / max(grid.shape[:2])
+        if shrunk < 1:
+            grid = interpolate(grid.permute(2, 0, 1)[None], scale_factor=shrunk, mode="area")[0].permute(1, 2, 0)
+        caption = ", ".join(f"{name} {self._numbers[name]:g}" for name in ROUND if name in self._numbers)
+        self._picture(stage, grid, "samples", caption)
 
     def ended(self, stage: str, seconds: float) -> None:
         if stage == self.last and stage != "reference":
@@ -73,8 +86,7 @@ class Watch:
             self._report(stage, self._progress.steps, self._progress.steps)
 
     def pictured(self, picture: Tensor) -> None:
-        pixels = (picture.detach().cpu().clamp(0, 1) * 255).round().byte().contiguous().numpy()
-        self._preview("reference", "picture", "", None, {"picture": pixels})
+        self._picture("reference", picture, "reference")
 
     def shaped(self, stage: str, surface: Callable[[], Mesh | None]) -> None:
         started = time.monotonic()
@@ -86,20 +98,27 @@ class Watch:
         cost = time.monotonic() - started
         self._next_preview = started + max(PREVIEW_SECONDS, cost / PREVIEW_SHARE)
 
+    def _picture(self, stage: str, picture: Tensor, subject: Subject, caption: str = "") -> None:
+        pixels = (picture.detach().cpu().clamp(0, 1) * 255).round().byte().contiguous().numpy()
+        shown = Preview(self.job, self._next(), stage, "picture", "", None, subject, caption)
+        self._tell(shown, {"picture": pixels})
+
     def _show(self, stage: str, mesh: Mesh) -> None:
         vertices, faces = _numbers(mesh.vertices, np.float32), _numbers(mesh.faces, np.int32)
         colours = mesh.colours if mesh.colours is not None else torch.full_like(mesh.vertices, 0.7)
         arrays = {"colours": _numbers(colours, np.float32)}
         topology = hashlib.blake2b(vertices.tobytes() + faces.tobytes(), digest_size=8).hexdigest()
         if topology == self._topology:
-            self._preview(stage, "colours", topology, topology, arrays)
+            self._tell(Preview(self.job, self._next(), stage, "colours", topology, topology), arrays)
         else:
-            self._preview(stage, "mesh", topology, None, {"vertices": vertices, "faces": faces, **arrays})
+            arrays |= {"vertices": vertices, "faces": faces}
+            self._tell(Preview(self.job, self._next(), stage, "mesh", topology, None), arrays)
         self._topology = topology
 
-    def _preview(self, stage: str, form: Form, topology: str, base: str | None, arrays: Arrays) -> None:
-        self._seq = max(self._seq + 1, int(time.time() * 1000))  # grows over restarts of this process, too
-        self._tell(Preview(self.job, self._seq, stage, form, topology, base), arrays)
+    def _next(self) -> int:
+        """The number of the next preview; it grows over restarts of this process, too."""
+        self._seq = max(self._seq + 1, int(time.time() * 1000))
+        return self._seq
 
     def _report(
         self, stage: str | None = None, step: int = 0, steps: int = 0, eta: float | None = None, sentence: str = ""

@@ -1,0 +1,66 @@
+"""What of a run's samples reaches a client. Seen to fail when they are sent as they are, or a later client gets none."""
+
+from __future__ import annotations
+
+import uuid
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dreamcraft3d.service.gallery import Gallery
+from dreamcraft3d.service.watching import SAMPLES_SIDE, Watch
+from dreamcraft3d_protocol.codec import Received
+from dreamcraft3d_protocol.messages import Preview
+
+JOB = str(uuid.UUID(int=1))
+
+
+def sampled(pictures: Tensor) -> tuple[Preview, np.ndarray]:
+    told: list[Received] = []
+    watch = Watch(JOB, "texture", lambda message, arrays: told.append((message, arrays)), lambda: False)
+    watch.stepped("texture", 5, {"lora": 0.1, "round": 2, "t'": 0.3})
+    watch.sampled("texture", 5, pictures)
+    preview, arrays = told[-1]
+    assert isinstance(preview, Preview)
+    return preview, arrays["picture"]
+
+
+def test_many_large_samples_are_sent_small_and_in_their_places() -> None:
+    shades = torch.linspace(0, 1, 6)
+    preview, pixels = sampled(shades[:, None, None, None].expand(6, 512, 512, 3))
+    assert (preview.subject, preview.caption) == ("samples", "round 2, t' 0.3")
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (512, SAMPLES_SIDE, 3)
+    centres = pixels[128::256, 128::256, 0].ravel()
+    assert centres.tolist() == [round(float(shade) * 255) for shade in shades] + [255, 255]
+
+
+@pytest.mark.parametrize("side", [48, 256])
+def test_small_samples_are_sent_as_they_are(side: int) -> None:
+    pictures = torch.rand(4, side, side, 3, generator=torch.Generator().manual_seed(0))
+    _, pixels = sampled(pictures)
+    assert np.array_equal(pixels, (torch.cat(list(pictures), dim=1) * 255).round().byte().numpy())
+
+
+def test_who_comes_later_is_shown_both_pictures_and_the_mesh_as_it_is_now() -> None:
+    gallery, faces = Gallery(), np.array([[0, 1, 2]], np.int32)
+    old, new = np.zeros((3, 3), np.float32), np.ones((3, 3), np.float32)
+    gallery.put(Preview(JOB, 1, "reference", "picture", "", None, "reference"), {"picture": old})
+    gallery.put(Preview(JOB, 2, "geometry", "mesh", "t", None), {"vertices": old, "faces": faces, "colours": old})
+    gallery.put(Preview(JOB, 3, "texture", "picture", "", None, "samples"), {"picture": old})
+    gallery.put(Preview(JOB, 4, "texture", "colours", "t", "t"), {"colours": new})
+    gallery.put(Preview(JOB, 5, "texture", "picture", "", None, "samples"), {"picture": new})
+    shown = gallery.whole(JOB)
+    assert [m for m, _ in shown] == [
+        Preview(JOB, 1, "reference", "picture", "", None, "reference"),
+        Preview(JOB, 5, "texture", "picture", "", None, "samples"),
+        Preview(JOB, 4, "texture", "mesh", "t", None),
+    ]
+    assert shown[1][1]["picture"] is new
+    assert {name: array is new for name, array in shown[2][1].items()} == {
+        "vertices": False,
+        "faces": False,
+        "colours": True,
+    }
