@@ -103,10 +103,11 @@ class ProgressBars:
 def _run(folder: RunFolder, request: Request) -> None:
     from dreamcraft3d.pipeline.driver import Driver, Stopped
     from dreamcraft3d.pipeline.log import Logged
+    from dreamcraft3d.plan.choose import first_means
 
     try:
-        with ProgressBars() as bars, Logged(bars, folder, bars.said) as log:
-            metrics = Driver(request, folder, log).run()
+        with ProgressBars() as bars, Logged(bars, folder) as log:
+            metrics = Driver(request, folder, log, first_means).run()
     except (Stopped, KeyboardInterrupt) as stop:
         lost = "nothing is lost" if isinstance(stop, Stopped) else "the last steps may be lost"
         raise UserError(f"Stopped; {lost}.", f"Go on with: dreamcraft3d resume {folder.path}") from None

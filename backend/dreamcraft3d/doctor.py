@@ -31,7 +31,7 @@ def report() -> Iterator[Finding]:
     else:
         yield Finding(True, "No CUDA GPU: the embedded and draft presets run on the processor.")
     yield _kernels(warp.config.version)
-    for module, use in (("nvdiffrast", "rasterizer"), ("tinycudann", "hash grid")):
+    for module, use in (("nvdiffrast", "rasterizer"), ("tinycudann", "hash grid"), ("tensorboard", "losses as curves")):
         found = importlib.util.find_spec(module) is not None
         yield Finding(True, f"{module} ({use}, optional): {'found' if found else 'not installed'}")
     yield _weights()

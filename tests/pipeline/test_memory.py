@@ -1,6 +1,7 @@
 """Memory runs out while a run goes on, and the run goes on with less.
 
-Seen to fail when: the ladder takes the means in another order or forgets them in the run's folder, the stage begins anew
+Seen to fail when: a run does not begin as planned, forgets the plan, or plans on a processor, command line or worker plan
+nothing, the ladder takes the means in another order or forgets them in the run's folder, the stage begins anew
 instead of at its checkpoint, priors ignore a means, any RuntimeError counts as want of memory, the checkpoint of a full
 DreamBooth is handed to a LoRA.
 """
@@ -8,9 +9,11 @@ DreamBooth is handed to a LoRA.
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,17 +22,20 @@ import trimesh
 from runs import STEPS, Losses, drive, prepare
 from torch import Tensor
 
+from dreamcraft3d import cli
 from dreamcraft3d.distillation.bsd import restored_renders
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.pipeline import driver, full_priors
-from dreamcraft3d.pipeline.config import Preset
+from dreamcraft3d.pipeline.config import STAGES, Preset, load_preset
+from dreamcraft3d.pipeline.driver import Driver
 from dreamcraft3d.pipeline.full_priors import FullPriors
-from dreamcraft3d.pipeline.ladder import Ladder, possible
+from dreamcraft3d.pipeline.ladder import Ladder, Planned, possible
 from dreamcraft3d.pipeline.reference import Reference
 from dreamcraft3d.pipeline.run_folder import RunFolder
 from dreamcraft3d.pipeline.run_priors import run_priors
 from dreamcraft3d.pipeline.stage import Context
 from dreamcraft3d.pipeline.texture import TextureStage
+from dreamcraft3d.plan.choose import first_means
 from dreamcraft3d.priors.adapted import AdaptedGuidance
 from dreamcraft3d.priors.embedded import EmbeddedPrior, WordsGuidance
 from dreamcraft3d.priors.embedded_priors import EmbeddedPriors
@@ -37,6 +43,9 @@ from dreamcraft3d.priors.memory import LORA_RANK, NO_MEANS, Means, ran_out_of_me
 from dreamcraft3d.priors.stable_diffusion import StableDiffusion
 from dreamcraft3d.priors.zero123 import Zero123Guidance
 from dreamcraft3d.render.camera import Cameras
+from dreamcraft3d.service.order import Order
+from dreamcraft3d.service.running import run_job
+from dreamcraft3d.service.worker_messages import Failed, Run
 from dreamcraft3d.shape.mesh import Mesh
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -65,6 +74,124 @@ def with_views(preset: Preset, views: int) -> Preset:
 @pytest.fixture
 def every_step_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "CHECKPOINT_SECONDS", -1.0)
+
+
+# how a run begins
+
+
+def card(monkeypatch: pytest.MonkeyPatch, free: float) -> None:
+    """One with so many GiB free."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (round(free * 2**30), 80 << 30))
+
+
+def not_asked(*_: Any) -> Planned:
+    raise AssertionError("planned")
+
+
+def test_a_run_begins_by_the_means_planned_for_what_is_free_and_goes_on_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card(monkeypatch, 23)
+    folder, paper = RunFolder(tmp_path), load_preset("paper")
+    ladder = Ladder(folder, paper, CUDA)
+    assert ladder.begin(first_means, STAGES) == (
+        "23.0 GB are free on the graphics card, which by plan suffices with frozen models in bfloat16; "
+        "views one after another, gradients added up."
+    )
+    assert ladder.means == Means(half=True, one_view=True)
+    again = Ladder(folder, paper, CUDA)
+    assert again.means == ladder.means
+    assert again.begin(not_asked, STAGES) == ""
+
+
+def test_what_does_not_fit_by_plan_is_tried_by_all_means_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card(monkeypatch, 6)
+    paper = load_preset("paper")
+    ranked = paper.model_copy(update={"texture": paper.texture.model_copy(update={"dreambooth_rank": 8})})
+    for preset, lora in ((paper, True), (ranked, False)):
+        ladder = Ladder(RunFolder(tmp_path / f"{lora}"), preset, CUDA)
+        ladder.folder.path.mkdir()
+        said = ladder.begin(first_means, STAGES)
+        assert "6.0 GB are free on the graphics card, by plan too little for coarse and geometry" in said
+        assert ladder.means == Means(True, True, True, True, True, lora)
+        assert ("as a LoRA" in said) == lora
+
+
+@pytest.mark.parametrize(("preset", "device"), [("paper", CPU), ("embedded", CUDA), ("draft", CPU)])
+def test_nothing_is_planned_on_a_processor_or_for_the_embedded_priors(
+    preset: str, device: torch.device, tmp_path: Path
+) -> None:
+    ladder = Ladder(RunFolder(tmp_path), load_preset(preset), device)
+    assert ladder.begin(not_asked, STAGES) == ""
+    assert ladder.means == NO_MEANS
+    assert not (tmp_path / "means.json").exists()
+
+
+def test_nothing_is_planned_for_a_stage_that_has_begun_or_a_model_of_unknown_make(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card(monkeypatch, 6)
+    folder, paper = RunFolder(tmp_path), load_preset("paper")
+    other = paper.model_copy(update={"priors": paper.priors.model_copy(update={"flat": "sdxl"})})
+    ladder = Ladder(folder, other, CUDA)
+    assert ladder.begin(first_means, STAGES) == ""
+    assert ladder.means == Means(half=True)
+    folder.save_checkpoint("coarse", 3, {})
+    assert Ladder(folder, paper, CUDA).begin(not_asked, STAGES) == ""
+
+
+def test_a_run_on_a_card_tells_its_plan_and_does_not_run_out_of_what_it_planned_for(
+    models: Path, small_paper: Preset, picture_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card(monkeypatch, 9)
+    small_card(monkeypatch, Zero123Guidance)
+    asked: list[Any] = []
+
+    def planner(*given: Any) -> Planned:
+        asked.append(given)
+        return Planned(Means(one_view=True), ())
+
+    preset = with_views(small_paper, 2)
+    folder, watcher = prepare(tmp_path / "egg.glb", preset, image=picture_file, until="coarse"), Losses()
+    reopened, request = RunFolder.open(folder.path)
+    run = Driver(request, reopened, watcher, planner)
+    run.ladder = Ladder(reopened, request.preset, CUDA)  # which computes on this processor all the same
+    run.run()
+    assert asked == [(request.preset, ("reference", "coarse"), 9 << 30)]
+    assert watcher.sentences[0].startswith("9.0 GB are free on the graphics card")
+    assert not [sentence for sentence in watcher.sentences if "ran out" in sentence]
+    assert folder.read_json("means.json") == asdict(Means(half=True, one_view=True))
+
+
+@pytest.mark.parametrize("by", ["command line", "worker"])
+def test_command_line_and_worker_plan_their_runs(by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planners: list[Any] = []
+
+    def begin(self: Ladder, planner: Any, stages: Any) -> str:
+        planners.append(planner)
+        raise UserError("This is all.")
+
+    monkeypatch.setattr(Ladder, "begin", begin)
+    folder = prepare(tmp_path / "object.glb", load_preset("draft"), prompt="a red egg")
+    if by == "command line":
+        with pytest.raises(UserError, match="This is all"):
+            cli._run(*RunFolder.open(folder.path))
+    else:
+        order = Order(**asked_of(folder), picture=None, mesh=None)
+        (tmp_path / "order.json").write_text(order.model_dump_json())
+        line: Any = SimpleNamespace(tell=lambda *_: None, wants_stop=lambda _: False)
+        ended = run_job(Run(str(uuid.UUID(int=1)), str(tmp_path), str(tmp_path)), line)
+        assert isinstance(ended, Failed)
+        assert ended.error.sentence == "This is all."
+    assert planners == [first_means]
+
+
+def asked_of(folder: RunFolder) -> dict[str, Any]:
+    """What an order and a run's request share."""
+    request = RunFolder.open(folder.path)[1]
+    return {name: getattr(request, name) for name in ("prompt", "preset", "seed", "first", "until")}
 
 
 # the ladder

@@ -17,7 +17,7 @@ from dreamcraft3d.pipeline.config import STAGES, StageName
 from dreamcraft3d.pipeline.estimators import run_estimators
 from dreamcraft3d.pipeline.finish import export_run
 from dreamcraft3d.pipeline.geometry import GeometryStage, load_shape
-from dreamcraft3d.pipeline.ladder import Ladder
+from dreamcraft3d.pipeline.ladder import Ladder, Planner
 from dreamcraft3d.pipeline.reference import (
     Reference,
     in_colours_of,
@@ -92,14 +92,17 @@ class Driver:
         request: what was asked for.
         folder: where results and checkpoints are.
         observer: told of progress.
+        planner: asked once by which means the run is to begin on a graphics card; without one it begins with the fewest.
     """
 
-    def __init__(self, request: Request, folder: RunFolder, observer: Observer) -> None:
+    def __init__(self, request: Request, folder: RunFolder, observer: Observer, planner: Planner | None = None) -> None:
         self.request = request
         self.folder = folder
         self.observer = observer
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.ladder = Ladder(folder, request.preset, self.device)
+        self.planner = planner
+        self.stages = STAGES[STAGES.index(request.first) : STAGES.index(request.until) + 1]
         self.stage: StageName = "reference"
         self.seconds: dict[str, dict[str, float]] = folder.read_json("progress.json")
 
@@ -113,6 +116,10 @@ class Driver:
             UserError: something given is unusable, or memory does not suffice; the sentence says what.
             Stopped: the observer wanted it.
         """
+        if self.planner is not None:
+            planned = self.ladder.begin(self.planner, ("reference", *self.stages))
+            if planned:
+                self.observer.said(planned)
         while True:
             try:
                 return self._run()
@@ -133,7 +140,7 @@ class Driver:
         if self.observer.wants_stop():
             raise Stopped
         context = Context(self.request.preset, priors, reference, self.device, self.request.seed, means)
-        for name in STAGES[STAGES.index(self.request.first) : STAGES.index(self.request.until) + 1]:
+        for name in self.stages:
             self.stage = name
             if not self.folder.result(name).is_file():
                 self._run_stage(self._make_stage(name, context, mesh), placement)

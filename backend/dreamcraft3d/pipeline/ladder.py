@@ -1,15 +1,17 @@
-"""What a run does when memory runs out: one more means to need less is taken, the cheapest that is left."""
+"""By which means a run begins on a graphics card, as planned for what is free there, and what it does when memory runs
+out: one more means to need less is taken, the cheapest that is left."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import torch
 
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.pipeline.config import Preset, StageName
 from dreamcraft3d.pipeline.run_folder import RunFolder
-from dreamcraft3d.priors.memory import SENTENCES, Means
+from dreamcraft3d.priors.memory import SENTENCES, Means, free_memory
 
 APPLICABLE: dict[StageName, tuple[str, ...]] = {
     "reference": ("half",),
@@ -20,6 +22,23 @@ APPLICABLE: dict[StageName, tuple[str, ...]] = {
 """The means that change anything in a stage with full-size priors, the cheapest first."""
 
 _FILE = "means.json"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """By which means stages fit a card.
+
+    Attributes:
+        means: those that any of the stages needs.
+        tight: stages that do not fit even so.
+    """
+
+    means: Means
+    tight: tuple[StageName, ...]
+
+
+Planner = Callable[[Preset, Sequence[StageName], int], Planned | None]
+"""Plans a preset's stages for so many free bytes; None where what a model needs is not known."""
 
 
 def possible(preset: Preset, device: torch.device) -> frozenset[str]:
@@ -48,6 +67,29 @@ class Ladder:
         self.folder, self.preset, self.device = folder, preset, device
         taken = folder.read_json(_FILE)
         self.means = Means(**taken) if taken else Means(half=preset.priors.full and device.type == "cuda")
+
+    def begin(self, planner: Planner, stages: Sequence[StageName]) -> str:
+        """Take the means planned for what is free on the card; returns the sentence that says so.
+
+        It is empty where nothing is planned: on a processor, with the embedded priors, for a run that goes on.
+        """
+        if self.device.type != "cuda" or not self.preset.priors.full:
+            return ""
+        if self.folder.checkpoint.is_file() or self.folder.read_json(_FILE):
+            return ""
+        free_memory()
+        free, _ = torch.cuda.mem_get_info()
+        planned = planner(self.preset, stages, free)
+        if planned is None:
+            return ""
+        wanted = {name for means in (self.means, planned.means) for name, taken in asdict(means).items() if taken}
+        self.means = Means(**dict.fromkeys(wanted & possible(self.preset, self.device), True))
+        self.folder.write_json(_FILE, asdict(self.means))
+        room = f"{free / 2**30:.1f} GB are free on the graphics card"
+        by = "; ".join(sentence for name, sentence in SENTENCES.items() if getattr(self.means, name))
+        if planned.tight:
+            return f"{room}, by plan too little for {' and '.join(planned.tight)}; tried all the same, with {by}."
+        return f"{room}, which by plan suffices with {by}."
 
     def climb(self, stage: StageName, error: BaseException) -> str:
         """Take the next means for a stage in which memory ran out; returns the sentence that says so.

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from dreamcraft3d.pipeline.driver import Observer
 
-MISSING = "TensorBoard is not installed, so losses are not logged: pip install 'dreamcraft3d[tensorboard]'."
 COLUMNS = 4
 
 
@@ -28,22 +27,20 @@ class Logged:
     """An observer that logs what it is told, and tells another one.
 
     A stage that goes on after a stop, or from its checkpoint, goes on in the log: what was logged of the steps it takes
-    again is dropped. Without TensorBoard only pictures are kept.
+    again is dropped. Without TensorBoard (``dreamcraft3d doctor`` tells) only pictures are kept.
 
     Args:
         observer: who watches the run.
         folder: the run's.
-        missing: told in one sentence that TensorBoard is not installed.
     """
 
-    def __init__(self, observer: Observer, folder: RunFolder, missing: Callable[[str], None]) -> None:
+    def __init__(self, observer: Observer, folder: RunFolder) -> None:
         self.observer, self.folder = observer, folder
         self._writer: SummaryWriter | None = None
         try:
             import torch.utils.tensorboard  # noqa: F401
         except ImportError:
             self._there = False
-            missing(MISSING)
         else:
             self._there = True
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.pipeline.config import STAGES, Preset, StageName
-from dreamcraft3d.pipeline.ladder import APPLICABLE
+from dreamcraft3d.pipeline.ladder import APPLICABLE, Planned
 from dreamcraft3d.plan.stages import Moment, moments
 from dreamcraft3d.priors.memory import SENTENCES, Means
 
@@ -58,6 +59,20 @@ def plan_run(preset: Preset, vram: float) -> list[StagePlan]:
             "Plan for one with full-size priors, such as --preset paper.",
         )
     return [plan_stage(stage, preset, round(vram * GIB) - RESERVE) for stage in STAGES]
+
+
+def first_means(preset: Preset, stages: Sequence[StageName], free: int) -> Planned | None:
+    """By which means a run of these stages fits in ``free`` bytes of a card, less the reserve; a ``Planner``.
+
+    The first call in a process takes a second or so, as it builds every model to count it. None where the preset names a
+    model that a plan does not know.
+    """
+    try:
+        plans = [plan_stage(stage, preset, free - RESERVE) for stage in stages]
+    except UserError:
+        return None
+    means = Means(**{name: any(getattr(plan.means, name) for plan in plans) for name in SENTENCES})
+    return Planned(means, tuple(plan.stage for plan in plans if not plan.fits))
 
 
 def plan_stage(stage: StageName, preset: Preset, room: int) -> StagePlan:

@@ -18,6 +18,7 @@ from dreamcraft3d.export.formats import write_ply
 from dreamcraft3d.pipeline.driver import Driver, Stopped
 from dreamcraft3d.pipeline.log import Logged
 from dreamcraft3d.pipeline.run_folder import Request, RunFolder
+from dreamcraft3d.plan.choose import first_means
 from dreamcraft3d.priors.embedded import EmbeddedPrior
 from dreamcraft3d.priors.memory import ran_out_of_memory
 from dreamcraft3d.service.artefacts import Artefacts
@@ -52,8 +53,8 @@ def run_job(run: Run, line: Line) -> Message:
     watch = Watch(run.job, order.until, line.tell, lambda: line.wants_stop(run.job))
     try:
         made, request = _open_run(folder, order, Artefacts(Path(run.artefacts)))
-        with Logged(watch, made, log.info) as logged:
-            metrics = Driver(request, made, logged).run()
+        with Logged(watch, made) as logged:
+            metrics = Driver(request, made, logged, first_means).run()
         write_result(folder, *_result(folder, made, metrics))
     except Stopped:
         return StoppedJob(run.job, watch.seconds)
