@@ -31,9 +31,12 @@ def report() -> Iterator[Finding]:
     else:
         yield Finding(True, "No CUDA GPU: the embedded and draft presets run on the processor.")
     yield _kernels(warp.config.version)
-    for module, use in (("nvdiffrast", "rasterizer"), ("tinycudann", "hash grid"), ("tensorboard", "losses as curves")):
+    for module, use in (("nvdiffrast", "rasterizer"), ("tinycudann", "hash grid")):
         found = importlib.util.find_spec(module) is not None
         yield Finding(True, f"{module} ({use}, optional): {'found' if found else 'not installed'}")
+    logged = importlib.util.find_spec("tensorboard") is not None
+    curves = "losses are logged" if logged else "not installed, so losses are not logged: pip install tensorboard"
+    yield Finding(True, f"tensorboard (curves of losses, optional): {curves}")
     yield _weights()
     free = shutil.disk_usage(Path.cwd()).free
     yield Finding(free > MINIMUM_FREE, f"{free / 2**30:.0f} GiB free in {Path.cwd()}")

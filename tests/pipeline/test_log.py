@@ -115,11 +115,12 @@ def test_a_grid_has_every_picture_in_its_place() -> None:
     assert torch.equal(grid[::2, ::2, 0], torch.tensor([[0, 1, 2, 3], [4, 5, 6, 6]]) / 6)
 
 
-def test_without_tensorboard_the_run_goes_on(
+def test_without_tensorboard_a_run_says_nothing_of_it_and_logs_no_losses(
     tiny_preset: Preset, picture_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     folder, watcher = prepare(tmp_path / "egg.glb", tiny_preset, image=picture_file, until="coarse"), Losses()
     logged_run(folder, watcher)
+    assert not [sentence for sentence in watcher.sentences if "log" in sentence.lower()]
     assert watcher.ends == ["reference", "coarse"]
     assert not folder.log("coarse").exists()

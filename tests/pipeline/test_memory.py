@@ -107,14 +107,16 @@ def test_a_run_begins_by_the_means_planned_for_what_is_free_and_goes_on_with_the
 def test_what_does_not_fit_by_plan_is_tried_by_all_means_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    card(monkeypatch, 6)
+    card(monkeypatch, 3)
     paper = load_preset("paper")
     ranked = paper.model_copy(update={"texture": paper.texture.model_copy(update={"dreambooth_rank": 8})})
     for preset, lora in ((paper, True), (ranked, False)):
         ladder = Ladder(RunFolder(tmp_path / f"{lora}"), preset, CUDA)
         ladder.folder.path.mkdir()
         said = ladder.begin(first_means, STAGES)
-        assert "6.0 GB are free on the graphics card, by plan too little for coarse and geometry" in said
+        assert (
+            "3.0 GB are free on the graphics card, by plan too little for reference, coarse, geometry, texture;" in said
+        )
         assert ladder.means == Means(True, True, True, True, True, lora)
         assert ("as a LoRA" in said) == lora
 

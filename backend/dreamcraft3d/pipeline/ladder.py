@@ -88,7 +88,7 @@ class Ladder:
         room = f"{free / 2**30:.1f} GB are free on the graphics card"
         by = "; ".join(sentence for name, sentence in SENTENCES.items() if getattr(self.means, name))
         if planned.tight:
-            return f"{room}, by plan too little for {' and '.join(planned.tight)}; tried all the same, with {by}."
+            return f"{room}, by plan too little for {', '.join(planned.tight)}; tried all the same, with {by}."
         return f"{room}, which by plan suffices with {by}."
 
     def climb(self, stage: StageName, error: BaseException) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ class Logged:
     """An observer that logs what it is told, and tells another one.
 
     A stage that goes on after a stop, or from its checkpoint, goes on in the log: what was logged of the steps it takes
-    again is dropped. Without TensorBoard (``dreamcraft3d doctor`` tells) only pictures are kept.
+    again is dropped. Without TensorBoard, of which ``dreamcraft3d doctor`` tells, only pictures are kept.
 
     Args:
         observer: who watches the run.
@@ -37,12 +38,6 @@ class Logged:
     def __init__(self, observer: Observer, folder: RunFolder) -> None:
         self.observer, self.folder = observer, folder
         self._writer: SummaryWriter | None = None
-        try:
-            import torch.utils.tensorboard  # noqa: F401
-        except ImportError:
-            self._there = False
-        else:
-            self._there = True
 
     def __enter__(self) -> Logged:
         return self
@@ -57,10 +52,8 @@ class Logged:
 
     def began(self, stage: str, steps: int, done: int) -> None:
         self._close()
-        if self._there and stage != "reference":  # which has no losses
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(self.folder.log(stage)), purge_step=done + 1)
+        if stage != "reference":  # which has no losses
+            self._writer = _writer(self.folder.log(stage), done)
         self.observer.began(stage, steps, done)
 
     def stepped(self, stage: str, done: int, losses: dict[str, float]) -> None:
@@ -93,6 +86,15 @@ class Logged:
         if self._writer is not None:
             self._writer.close()
         self._writer = None
+
+
+def _writer(folder: Path, done: int) -> SummaryWriter | None:
+    """Of a stage's log after ``done`` steps; None without TensorBoard."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder), purge_step=done + 1)
 
 
 def in_rows(pictures: Tensor) -> Tensor:
