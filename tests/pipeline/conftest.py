@@ -71,3 +71,27 @@ def small_paper(tiny_preset: Preset) -> Preset:
     values["texture"] |= {"views": 1, "dreambooth_batch": 1}
     values["export"] = tiny["export"]
     return Preset.model_validate(values)
+
+
+@pytest.fixture(scope="session")
+def small_released(small_paper: Preset) -> Preset:
+    """The same of the released code."""
+    tiny, values = small_paper.model_dump(), load_preset("as-released").model_dump()
+    values["priors"]["view"] = tiny["priors"]["view"]
+    for section in ("reference", "export"):
+        values[section] = tiny[section]
+    for section, names in {
+        "coarse": ("picture", "samples", "density_steps", "sdf_steps"),
+        "geometry": ("resolution", "colour_resolution", "picture", "steps"),
+        "texture": (
+            "colour_resolution",
+            "picture",
+            "restore_levels",
+            "restore_steps",
+            "dreambooth_steps",
+            "distil_steps",
+        ),
+    }.items():
+        values[section] |= {name: tiny[section][name] for name in names}
+    values["texture"]["restore_every"] = 2
+    return Preset.model_validate(values)

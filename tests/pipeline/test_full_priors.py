@@ -15,7 +15,7 @@ from dreamcraft3d.pipeline.config import Preset
 from dreamcraft3d.pipeline.driver import Stopped
 from dreamcraft3d.pipeline.full_priors import FullPriors
 from dreamcraft3d.pipeline.run_priors import run_priors
-from dreamcraft3d.priors.base import Drawing
+from dreamcraft3d.priors.base import Copied, Drawing
 from dreamcraft3d.priors.sampling import noised, restore
 from dreamcraft3d.priors.zero123 import Zero123Kind
 from dreamcraft3d.render.camera import Cameras
@@ -23,16 +23,17 @@ from dreamcraft3d.render.camera import Cameras
 CPU = torch.device("cpu")
 
 
+@pytest.mark.parametrize("preset", ["small_paper", "small_released"])
 def test_every_stage_runs_and_goes_on_as_if_it_had_not_been_stopped(
-    models: Path, small_paper: Preset, picture_file: Path, tmp_path: Path
+    models: Path, preset: str, picture_file: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    whole = Losses()
-    metrics = drive(prepare(tmp_path / "whole.glb", small_paper, image=picture_file), whole)
+    small, whole = request.getfixturevalue(preset), Losses()
+    metrics = drive(prepare(tmp_path / "whole.glb", small, image=picture_file), whole)
     assert metrics is not None
     stages = metrics["stages"]
     assert [stages[name]["steps"] for name in ("coarse", "geometry", "texture")] == [STEPS] * 3
 
-    parts = prepare(tmp_path / "parts.glb", small_paper, image=picture_file)
+    parts = prepare(tmp_path / "parts.glb", small, image=picture_file)
     for stage in ("coarse", "geometry", "texture"):
         with pytest.raises(Stopped):
             drive(parts, Losses((stage, HALF + 1)))
@@ -67,11 +68,11 @@ def test_a_dreambooth_is_reminded_of_its_class_as_the_frozen_painter_draws_it(
     models: Path, small_paper: Preset
 ) -> None:
     priors = run_priors(small_paper.priors, CPU)
-    kept = [priors.dreambooth("a [v] egg", 1.0, None, preserved=2).preserve for _ in range(2)]
+    kept = [priors.dreambooth("a [v] egg", 1.0, Copied(preserved=2)).preserve for _ in range(2)]
     assert [each.prompt for each in kept] == ["an egg"] * 2
     assert torch.equal(kept[0].latents, kept[1].latents)
     assert len(kept[0].latents) == 2
-    assert priors.dreambooth("a [v] egg", 1.0, None).preserve is None
+    assert priors.dreambooth("a [v] egg", 1.0, Copied()).preserve is None
 
 
 def test_shape_and_texture_models_are_not_held_together(models: Path, small_paper: Preset) -> None:

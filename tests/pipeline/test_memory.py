@@ -37,6 +37,7 @@ from dreamcraft3d.pipeline.stage import Context
 from dreamcraft3d.pipeline.texture import TextureStage
 from dreamcraft3d.plan.choose import first_means
 from dreamcraft3d.priors.adapted import AdaptedGuidance
+from dreamcraft3d.priors.base import Copied
 from dreamcraft3d.priors.embedded import EmbeddedPrior, WordsGuidance
 from dreamcraft3d.priors.embedded_priors import EmbeddedPriors
 from dreamcraft3d.priors.memory import LORA_RANK, NO_MEANS, Means, ran_out_of_memory
@@ -345,7 +346,7 @@ def test_networks_checkpoint_their_gradients(models: Path, small_paper: Preset, 
     priors = priors_by(small_paper, checkpointing=checkpointing)
     held = hold_all(priors)
     networks = [held["texture"].unet, held["texture"].vae, held["view"].vae]
-    networks += [priors.dreambooth("a red egg", 2.0, None).unet, priors.lora("a red egg", 4).unet]
+    networks += [priors.dreambooth("a red egg", 2.0, Copied()).unet, priors.lora("a red egg", Copied(4)).unet]
     assert [network.is_gradient_checkpointing for network in networks] == [checkpointing] * len(networks)
 
 

@@ -24,6 +24,7 @@ from dreamcraft3d.pipeline.reference import Reference
 from dreamcraft3d.pipeline.run_priors import run_priors
 from dreamcraft3d.pipeline.stage import Context
 from dreamcraft3d.pipeline.texture import TextureStage
+from dreamcraft3d.priors.base import Copied
 from dreamcraft3d.priors.deepfloyd import DeepFloydGuidance
 from dreamcraft3d.priors.embedded import EmbeddedPrior
 from dreamcraft3d.priors.embedded_priors import EmbeddedPriors
@@ -188,7 +189,9 @@ def two_views(guidance: Any, latents: Tensor) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("rank", [None, 4])
 def test_copies_of_the_embedded_prior_are_told_cameras_or_none(prior: EmbeddedPrior, rank: int | None) -> None:
     latents = torch.randn(1, 48, 16, 16, generator=torch.Generator().manual_seed(0))
-    told, untold = (EmbeddedPriors(prior).dreambooth("a mushroom", 1.0, rank, camera) for camera in (True, False))
+    told, untold = (
+        EmbeddedPriors(prior).dreambooth("a mushroom", 1.0, Copied(rank, camera)) for camera in (True, False)
+    )
     assert not torch.allclose(*two_views(told, latents), atol=1e-3)
     torch.testing.assert_close(*two_views(untold, latents))
 
@@ -201,14 +204,14 @@ def test_copies_of_stable_diffusion_are_told_cameras_or_none(
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     differ = []
     for camera in (True, False):
-        copy = priors.dreambooth("a mushroom", 2.0, rank, camera)
+        copy = priors.dreambooth("a mushroom", 2.0, Copied(rank, camera))
         optimizer = torch.optim.AdamW(copy.parameters, lr=1e-2)
         for seed in range(3):  # the camera's embedding starts at zero
             optimizer.zero_grad()
             copy.loss(latents.expand(2, -1, -1, -1), SAME_WORDS, torch.Generator().manual_seed(seed)).backward()
             optimizer.step()
         differ.append(not torch.allclose(*two_views(copy, latents), atol=1e-4))
-        again = priors.dreambooth("a mushroom", 2.0, rank, camera)
+        again = priors.dreambooth("a mushroom", 2.0, Copied(rank, camera))
         again.load_state_dict({name: value.clone() for name, value in copy.state_dict().items()})
         torch.testing.assert_close(two_views(again, latents), two_views(copy, latents))
     assert differ == [True, False]
@@ -228,9 +231,9 @@ def test_a_dreambooth_learns_an_identifier_or_the_prompt_itself(
     asked: list[tuple[str, bool]] = []
     make = EmbeddedPriors.dreambooth
 
-    def noted(self: EmbeddedPriors, prompt: str, scale: float, rank: int | None, camera: bool, preserved: int) -> Any:
-        asked.append((prompt, camera))
-        return make(self, prompt, scale, rank, camera, preserved)
+    def noted(self: EmbeddedPriors, prompt: str, scale: float, copied: Copied) -> Any:
+        asked.append((prompt, copied.camera))
+        return make(self, prompt, scale, copied)
 
     monkeypatch.setattr(EmbeddedPriors, "dreambooth", noted)
     reference = Reference("a red egg", *(torch.zeros(1, 64, 64, channels) for channels in (3, 1, 1, 3)))

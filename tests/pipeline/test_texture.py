@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pytest
@@ -18,9 +18,10 @@ from dreamcraft3d.pipeline.ladder import possible
 from dreamcraft3d.pipeline.reference import Reference
 from dreamcraft3d.pipeline.stage import Context
 from dreamcraft3d.pipeline.texture import TextureStage
-from dreamcraft3d.priors.base import Adapted, Guidance
+from dreamcraft3d.priors.base import Adapted, Copied, Guidance
 from dreamcraft3d.priors.embedded import EmbeddedPrior
 from dreamcraft3d.priors.embedded_priors import EmbeddedPriors
+from dreamcraft3d.priors.memory import NO_MEANS, Means
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.shape.mesh import Mesh
 
@@ -38,22 +39,20 @@ class Counted(EmbeddedPriors):
         self.asked.append(f"painter {scale}")
         return super().painter(prompt, scale)
 
-    def dreambooth(
-        self, prompt: str, scale: float, rank: int | None, camera: bool = True, preserved: int = 0
-    ) -> Adapted:
-        self.asked.append(f"dreambooth that keeps {preserved}" if preserved else "dreambooth")
-        return super().dreambooth(prompt, scale, rank, camera)
+    def dreambooth(self, prompt: str, scale: float, copied: Copied) -> Adapted:
+        self.asked.append(f"dreambooth that keeps {copied.preserved}" if copied.preserved else "dreambooth")
+        return super().dreambooth(prompt, scale, replace(copied, preserved=0))
 
-    def lora(self, prompt: str, rank: int, camera: bool = True) -> Adapted:
+    def lora(self, prompt: str, copied: Copied) -> Adapted:
         self.asked.append("lora")
-        return super().lora(prompt, rank, camera)
+        return super().lora(prompt, copied)
 
 
 def painted_by(preset: Preset, method: Method) -> Preset:
     return changed(preset, {"texture": {"method": method, "guidance_scale": 3.0, "restore_levels": (0.5, 0.3)}})
 
 
-def stage_of(preset: Preset, prior: EmbeddedPrior, seed: int = 3) -> TextureStage:
+def stage_of(preset: Preset, prior: EmbeddedPrior, seed: int = 3, means: Means = NO_MEANS) -> TextureStage:
     """On a ball whose reference is a red disc."""
     y, x = torch.meshgrid(torch.linspace(-1, 1, 64), torch.linspace(-1, 1, 64), indexing="ij")
     mask = (x * x + y * y < 0.4).float()[None, ..., None]
@@ -61,7 +60,7 @@ def stage_of(preset: Preset, prior: EmbeddedPrior, seed: int = 3) -> TextureStag
     reference = Reference("a red ball", rgb, mask, mask, torch.zeros(1, 64, 64, 3))
     ball = trimesh.creation.icosphere(2, 0.4)
     mesh = Mesh(torch.tensor(ball.vertices, dtype=torch.float32), torch.tensor(ball.faces))
-    context = Context(preset, Counted(prior), reference, CPU, seed)
+    context = Context(preset, Counted(prior), reference, CPU, seed, means)
     return TextureStage(context, mesh, lambda points: torch.full_like(points, 0.5))
 
 
@@ -119,7 +118,7 @@ def test_the_gradient_of_each_method_is_its_losss(
     generator = torch.Generator()
     generator.set_state(before)
     priors = EmbeddedPriors(prior)
-    painter, lora = priors.painter("a red ball", 3.0), priors.lora("a red ball", tiny_preset.texture.lora_rank)
+    painter, lora = priors.painter("a red ball", 3.0), priors.lora("a red ball", Copied(tiny_preset.texture.lora_rank))
     loss = (
         sds_loss(pictures, painter, cameras, timesteps, generator)
         if method == "sds"
@@ -138,9 +137,14 @@ def trained(value: Any) -> list[Tensor]:
     return [tensor for inner in values for tensor in trained(inner)]
 
 
-@pytest.mark.parametrize("method", ["sds", "vsd", "bsd"])
-def test_a_texture_stage_goes_on_from_its_state(method: Method, tiny_preset: Preset, prior: EmbeddedPrior) -> None:
-    preset = painted_by(tiny_preset, method)
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [("sds", {}), ("vsd", {}), ("bsd", {}), ("bsd", {"restore_every": 1, "lora_rank": 0, "dreambooth_steps": 5})],
+)
+def test_a_texture_stage_goes_on_from_its_state(
+    method: Method, more: dict[str, int], tiny_preset: Preset, prior: EmbeddedPrior
+) -> None:
+    preset = changed(painted_by(tiny_preset, method), {"texture": more})
     whole, part = stage_of(preset, prior), stage_of(preset, prior)
     for index in range(3):
         whole.step(index)
@@ -159,3 +163,19 @@ def test_a_texture_stage_goes_on_from_its_state(method: Method, tiny_preset: Pre
 def test_without_a_dreambooth_none_can_become_a_lora(tiny_preset: Preset) -> None:
     assert "lora" in possible(painted_by(tiny_preset, "bsd"), CPU)
     assert "lora" not in possible(painted_by(tiny_preset, "vsd"), CPU)
+
+
+def test_a_whole_follower_can_become_a_lora(tiny_preset: Preset, prior: EmbeddedPrior) -> None:
+    whole = changed(painted_by(tiny_preset, "vsd"), {"texture": {"lora_rank": 0}})
+    assert "lora" in possible(whole, CPU)
+    sizes = []
+    for means in (NO_MEANS, Means(lora=True)):
+        stage = stage_of(whole, prior, means=means)
+        assert stage.lora is not None
+        sizes.append(sum(p.numel() for p in stage.lora.model.parameters))
+    assert sizes[1] < sizes[0] / 5
+
+
+def test_the_embedded_priors_copies_are_not_trained_in_half_precision(tiny_preset: Preset) -> None:
+    with pytest.raises(ValidationError, match="only copies of a full-size prior"):
+        changed(tiny_preset, {"texture": {"half": True}})

@@ -291,6 +291,46 @@ def test_a_full_copy_computes_in_the_bases_precision(
     assert {p.grad.dtype for p in adapted.parameters if p.grad is not None} == {torch.float32}
 
 
+def test_a_whole_copy_that_is_float16_as_in_the_released_code_hardly_learns(
+    model: StableDiffusion, clean: Tensor, noisy: Tensor
+) -> None:
+    """Most weights beyond 1/32 stand still, by the released rate, damping and weight of the loss; in float32 few do.
+
+    What moves in float16 does so because small gradients' squares are nought there, which makes for larger steps.
+    """
+    moved = {}
+    for half in (True, False):
+        copy = AdaptedStableDiffusion(model, PROMPT, 2.0, camera=False, half=half)
+        assert {p.dtype for p in copy.parameters} == {torch.float16 if half else torch.float32}
+        before = torch.cat([p.detach().float().flatten() for p in copy.parameters])
+        optimizer = torch.optim.AdamW(copy.parameters, lr=1e-5, eps=1e-3, weight_decay=0.0)
+        for seed in range(3):
+            optimizer.zero_grad()
+            copy.loss(clean, CAMERAS, torch.Generator().manual_seed(seed)).backward()
+            optimizer.step()
+        after = torch.cat([p.detach().float().flatten() for p in copy.parameters])
+        large = before.abs() > 1 / 32
+        moved[half] = float((after != before)[large].float().mean())
+        assert after.isfinite().all()
+        assert copy.predict_noise(noisy, TIMESTEPS, CAMERAS).dtype == torch.float32
+    assert moved[True] < 0.3
+    assert moved[False] > 0.8
+
+
+@BOTH
+def test_a_copy_at_another_scale_is_guided_otherwise_and_goes_on_learning(
+    model: StableDiffusion, noisy: Tensor, clean: Tensor, rank: int | None
+) -> None:
+    adapted = AdaptedStableDiffusion(model, PROMPT, 1.0, rank)
+    other = adapted.at_scale(4.0)
+    train(adapted, clean, 2)
+    expected = AdaptedStableDiffusion(model, PROMPT, 4.0, rank)
+    expected.load_state_dict({name: value.clone() for name, value in adapted.state_dict().items()})
+    found = other.predict_noise(noisy, TIMESTEPS, CAMERAS)
+    torch.testing.assert_close(found, expected.predict_noise(noisy, TIMESTEPS, CAMERAS))
+    assert not torch.allclose(found, adapted.predict_noise(noisy, TIMESTEPS, CAMERAS), atol=1e-4)
+
+
 def test_a_lora_on_a_float16_base_is_refused(folder: Path) -> None:
     model = StableDiffusion.load(folder, dtype=torch.float16)
     with pytest.raises(UserError, match="LoRA cannot be trained on a model in float16"):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dreamcraft3d.distillation.bsd import bsd_loss
 from dreamcraft3d.distillation.sds import sds_loss
-from dreamcraft3d.priors.base import Guidance
+from dreamcraft3d.priors.base import Copied, Guidance
 from dreamcraft3d.priors.embedded import EmbeddedPrior
 from dreamcraft3d.priors.embedded_priors import EmbeddedPriors
 from dreamcraft3d.priors.memory import Means
@@ -60,7 +60,7 @@ def test_the_distillation_gradient_is_the_batchs(prior: EmbeddedPrior) -> None:
 def test_the_bootstrapped_gradient_is_the_batchs(prior: EmbeddedPrior) -> None:
     def of(one_view: bool) -> Tensor:
         asked = priors(prior, one_view)
-        dreambooth, lora = asked.dreambooth("a sks mushroom", 2.0, 4), asked.lora("a mushroom", 4)
+        dreambooth, lora = asked.dreambooth("a sks mushroom", 2.0, Copied(4)), asked.lora("a mushroom", Copied(4))
         return gradient(lambda pictures: bsd_loss(pictures, dreambooth, lora, CAMERAS, TIMESTEPS, seeded(1)))
 
     batch = of(one_view=False)
@@ -69,7 +69,7 @@ def test_the_bootstrapped_gradient_is_the_batchs(prior: EmbeddedPrior) -> None:
 
 
 def test_what_learns_takes_the_mean_of_its_pictures_gradients(prior: EmbeddedPrior) -> None:
-    one, batch = (priors(prior, one_view).lora("a mushroom", 4) for one_view in (True, False))
+    one, batch = (priors(prior, one_view).lora("a mushroom", Copied(4)) for one_view in (True, False))
     clean = torch.randn(3, 48, 16, 16, generator=seeded())
     one.loss(clean, CAMERAS, seeded(5)).backward()
     seeds = torch.randint(1 << 62, (3,), generator=seeded(5)).tolist()

@@ -169,7 +169,7 @@ def test_what_a_texture_method_does_without_is_not_held(paper: Preset) -> None:
         found = moments("texture", changed(paper, {"texture": {"method": method}}), Means())
         names[method] = [moment.name for moment in found if moment.name != "words"]
         held = {item.split(",")[0] for moment in found for item in moment.items}
-        assert ("LoRA" in held, "DreamBooth" in held) == (method != "sds", method == "bsd")
+        assert ("follower (LoRA)" in held, "DreamBooth" in held) == (method != "sds", method == "bsd")
     assert names["sds"] == ["2D prior is asked"]
     assert names["vsd"] == ["2D prior and LoRA are asked", "LoRA learns"]
     assert len(names["bsd"]) == 4
@@ -291,6 +291,11 @@ def test_as_released_has_the_released_loss_weights() -> None:
     entropy = [weight_at(preset.coarse.sparsity, step) for step in (0, 1000, 2000, 4999, 5000, 9999)]
     assert entropy == pytest.approx([0.1, 5.05, 10.0, 10.0, 0.1, 0.1])
     assert preset.coarse.eikonal == 0.0
+    smooth = preset.coarse
+    steps = (0, 1000, 2000, 4999, 5000, 9999)
+    assert [weight_at(smooth.orientation, step) for step in steps] == [1.0, 5.5, 10.0, 10.0, 10.0, 10.0]
+    assert [weight_at(smooth.flatness, step) for step in steps] == [1.0, 1.0, 1.0, 1.0, 0.0, 0.0]
+    assert [weight_at(smooth.continuity, step) for step in steps] == [5.0, 3.0, 1.0, 1.0, 0.0, 0.0]
     consistency = [weight_at(preset.geometry.consistency, step) for step in (0, 1000, 1500, 2000, 4999)]
     assert consistency == pytest.approx([10.0, 10.0, 5.5, 1.0, 1.0])
 
@@ -303,6 +308,8 @@ def test_as_released_has_the_released_rounds() -> None:
     assert texture.guidance_scale == 2.0
     assert (texture.timesteps_start, texture.timesteps_end) == ((0.05, 0.5), (0.05, 0.2))
     assert (texture.identifier, texture.camera) == (False, False)
+    assert (texture.dreambooth_rank, texture.lora_rank, texture.half) == (0, 0, True)
+    assert (texture.restore_every, texture.restored_views) == (25, 11)
 
 
 def test_as_released_distils_as_the_released_code() -> None:

@@ -15,6 +15,7 @@ from dreamcraft3d.distillation.timesteps import Annealed
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.pipeline.config import CoarseSettings
 from dreamcraft3d.pipeline.losses import reference_losses, total, weight_at
+from dreamcraft3d.pipeline.regularisers import continuity, eikonal, entropy, flatness, orientation
 from dreamcraft3d.pipeline.sampled import SampledViews, sample_views, sampled_cameras
 from dreamcraft3d.pipeline.stage import Context, joined, opened, random_cameras, view_timesteps
 from dreamcraft3d.render.camera import Cameras
@@ -102,14 +103,22 @@ class CoarseStage:
         return self.context.rendered(render, cameras, torch.rand(len(cameras), size * size, generator=self.generator))
 
     def _regularisers(self, views: VolumeViews, index: int) -> dict[str, Tensor]:
-        shape, colour = self.field.roughness()
-        losses = {"smoothness": self.settings.smoothness * shape + self.settings.colour_smoothness * colour}
-        if self.settings.eikonal and self.field.surface == "sdf":
-            losses["eikonal"] = self.settings.eikonal * (views.samples.slope.norm(dim=-1) - 1).square().mean()
-        if sparsity := weight_at(self.settings.sparsity, index):
-            mask = views.mask.clamp(1e-3, 1 - 1e-3)
-            losses["sparsity"] = sparsity * F.binary_cross_entropy(mask, mask)
+        settings, (shape, colour) = self.settings, self.field.roughness()
+        losses = {"smoothness": settings.smoothness * shape + settings.colour_smoothness * colour}
+        if settings.eikonal and self.field.surface == "sdf":
+            losses["eikonal"] = settings.eikonal * eikonal(views)
+        for name, weight, measured in (
+            ("sparsity", settings.sparsity, entropy),
+            ("orientation", settings.orientation, orientation),
+            ("flatness", settings.flatness, flatness),
+            ("continuity", settings.continuity, self._continuity),
+        ):
+            if now := weight_at(weight, index):
+                losses[name] = now * measured(views)
         return losses
+
+    def _continuity(self, views: VolumeViews) -> Tensor:
+        return continuity(views, self.field, self.generator)
 
     def _known_cameras(self) -> tuple[Cameras, Tensor]:
         """The reference's camera, then those of a few sampled views, and which of them these are."""
@@ -121,8 +130,7 @@ class CoarseStage:
     def _known_losses(self, views: VolumeViews, chosen: Tensor, index: int) -> dict[str, Tensor]:
         """At the reference's view, the first, and at the sampled ones that follow it; and what regularises all views."""
         weights = self.settings.reference
-        first = (views.rgb[:1], views.mask[:1], views.depth[:1], views.normal[:1])
-        losses = reference_losses(weights, self.reference, *first) | self._regularisers(views, index)
+        losses = reference_losses(weights, self.reference, views) | self._regularisers(views, index)
         if self.sampled is not None:
             shown, target = slice(1, 1 + len(chosen)), self.sampled[chosen]
             losses["views"] = weights.rgb * ((views.rgb[shown] - target.rgb).square() * target.trusted()).mean()

@@ -123,6 +123,8 @@ class CoarseSettings(_Settings):
     """The implicit surface: dense lattice or hash grid, first as a density (NeRF), then as a signed distance (NeuS).
 
     ``alternate``: whether steps that look at the reference take turns with steps that distil, or each step does both.
+    ``sparsity`` to ``continuity`` weigh what keeps a shape sound (:mod:`dreamcraft3d.pipeline.regularisers`; ``sparsity``
+    is of the entropy).
     """
 
     encoding: Literal["dense", "hash"]
@@ -143,6 +145,9 @@ class CoarseSettings(_Settings):
     smoothness: float
     colour_smoothness: float
     sparsity: Weight
+    orientation: Weight = 0.0
+    flatness: Weight = 0.0
+    continuity: Weight = 0.0
     eikonal: float
     alternate: bool
     reference: ReferenceLosses
@@ -178,16 +183,24 @@ class GeometrySettings(_Settings):
 
 
 class TextureSettings(_Settings):
-    """Bootstrapped score distillation: rounds of restoring, DreamBooth and distilling against a LoRA.
+    """Bootstrapped score distillation: rounds of restoring, DreamBooth and distilling against a follower.
 
-    ``method``: ``bsd``; or less of it: ``vsd`` distils from the frozen prior, without rounds and DreamBooth, ``sds`` also
-    without the LoRA, each for ``distil_steps`` times the number of rounds.
-    ``restore_levels`` are the noise levels t' of the rounds, one each. A ``dreambooth_rank`` of 0 trains all its weights, at
-    ``dreambooth_rate``; one that is itself a LoRA learns at ``lora_rate``. ``identifier``: whether its words name this one
-    object, or are the prompt. ``preserved``: of how many pictures of the object's class it is reminded (prior
-    preservation). ``camera``: whether it and the LoRA are told where renders are seen from. Timesteps move from
-    ``timesteps_start`` to ``timesteps_end`` through the stage. ``alternate`` as in the coarse stage. Distillation leaves
-    colours broader than ``breadth`` pixels as they are; 0 leaves none.
+    Attributes:
+        method: ``bsd``; or less of it: ``vsd`` distils from the frozen prior, without rounds and DreamBooth, ``sds`` also
+            without the follower, each for ``distil_steps`` times the number of rounds.
+        restore_levels: the noise levels t' of the rounds, one each.
+        restored_views: renders that are restored at the beginning of a round; or, where ``restore_every`` is a number, one
+            in so many of DreamBooth's steps, and this many are kept (:mod:`dreamcraft3d.pipeline.lessons`).
+        dreambooth_rank, lora_rank: of the two models that learn; 0 trains all weights. LoRAs learn at ``lora_rate``, a whole
+            DreamBooth at ``dreambooth_rate``.
+        identifier: whether the DreamBooth's words name this one object, or are the prompt.
+        preserved: of how many pictures of the object's class it is reminded (prior preservation).
+        camera: whether both are told where renders are seen from.
+        half: whether whole copies are trained in float16, where small updates round away.
+        damping: the epsilon of their AdamW.
+        timesteps_start, timesteps_end: timesteps move from one to the other through the stage.
+        alternate: as in the coarse stage.
+        breadth: distillation leaves colours broader than so many pixels as they are; 0 leaves none.
     """
 
     method: Literal["sds", "vsd", "bsd"] = "bsd"
@@ -198,6 +211,7 @@ class TextureSettings(_Settings):
     restore_scale: float
     restored_views: int
     restore_steps: int
+    restore_every: int = 0
     dreambooth_rank: int
     dreambooth_steps: int
     dreambooth_batch: int
@@ -208,6 +222,8 @@ class TextureSettings(_Settings):
     distil_steps: int
     lora_rank: int
     lora_rate: float
+    half: bool = False
+    damping: float = 1e-8
     guidance_scale: float
     colour_rate: float
     weight: float
@@ -248,6 +264,10 @@ class Preset(_Settings):
             raise ValueError("only the embedded priors can restore renders with the reference")
         if self.texture.preserved and not self.priors.full:
             raise ValueError("only a full-size prior can be reminded of preserved pictures of the class")
+        if self.texture.half and not self.priors.full:
+            raise ValueError("only copies of a full-size prior can be trained in half precision")
+        if self.texture.half and self.texture.damping < 1e-6:
+            raise ValueError("half precision needs a damping of 1e-6 or more: less is nought there, and is divided by")
         return self
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dreamcraft3d.picture.text_to_image import pictures_of_words
 from dreamcraft3d.priors.adapted_stable_diffusion import AdaptedStableDiffusion, ClassPictures
-from dreamcraft3d.priors.base import Adapted, Drawing, Guidance
+from dreamcraft3d.priors.base import Adapted, Copied, Drawing, Guidance
 from dreamcraft3d.priors.deepfloyd import DeepFloyd, DeepFloydGuidance, encode_prompt
 from dreamcraft3d.priors.memory import NO_MEANS, Means, free_memory
 from dreamcraft3d.priors.one_view import OneView, OneViewAdapted
@@ -114,14 +114,14 @@ class FullPriors:
         """One by one: an autoencoder's decoder takes as much memory as anything."""
         return torch.cat([self._texture.decode(each) for each in encoded.split(1)])
 
-    def dreambooth(
-        self, prompt: str, scale: float, rank: int | None, camera: bool = True, preserved: int = 0
-    ) -> Adapted:
-        preserve = self._class_pictures(prompt, preserved) if preserved else None
-        return self._taught(AdaptedStableDiffusion(self._texture, prompt, scale, rank, preserve, camera))
+    def dreambooth(self, prompt: str, scale: float, copied: Copied) -> Adapted:
+        preserve = self._class_pictures(prompt, copied.preserved) if copied.preserved else None
+        how = copied.rank, preserve, copied.camera, copied.half
+        return self._taught(AdaptedStableDiffusion(self._texture, prompt, scale, *how))
 
-    def lora(self, prompt: str, rank: int, camera: bool = True) -> Adapted:
-        return self._taught(AdaptedStableDiffusion(self._texture, prompt, 1.0, rank, camera=camera))
+    def lora(self, prompt: str, copied: Copied) -> Adapted:
+        how = copied.rank, None, copied.camera, copied.half
+        return self._taught(AdaptedStableDiffusion(self._texture, prompt, 1.0, *how))
 
     def _class_pictures(self, prompt: str, count: int) -> ClassPictures:
         """The same at every start, so that a run that goes on is reminded of the same pictures."""

@@ -74,7 +74,11 @@ class GeometryStage:
         views = self.context.rendered(render, joined(Cameras.at(0.0), cameras))
         timesteps = self.timesteps.draw(progress, len(cameras), 1000, self.generator)
         shows_normals = self._shows_normals(index)
-        losses = {} if shows_normals and self.settings.alternate else self._reference_losses(views)
+        losses = (
+            {}
+            if shows_normals and self.settings.alternate
+            else reference_losses(self.settings.reference, self.reference, views)
+        )
         seen = view_timesteps(settings, len(cameras), self.generator)
         colours = detail(views.rgb[1:], views.mask[1:], self.settings.breadth)
         if not shows_normals:
@@ -94,11 +98,6 @@ class GeometryStage:
         total(losses).backward()
         self.optimizer.step()
         return {name: float(loss.detach()) for name, loss in losses.items()}
-
-    def _reference_losses(self, views: MeshViews) -> dict[str, Tensor]:
-        """Those of the first view, which is the reference's."""
-        first = views.rgb[:1], views.mask[:1], views.depth[:1], views.normal[:1]
-        return reference_losses(self.settings.reference, self.reference, *first)
 
     def _shows_normals(self, index: int) -> bool:
         """Evenly spread over the steps, ``normal_share`` of them."""

@@ -45,12 +45,14 @@ def possible(preset: Preset, device: torch.device) -> frozenset[str]:
     """The means that a run on this device has.
 
     The embedded priors are small, float32 and without an encoder that could be checkpointed; what is on a processor
-    anyway cannot be put there; a DreamBooth may be a LoRA already, or there is none.
+    anyway cannot be put there; what learns may be LoRAs already, or nothing does.
     """
     names = set(SENTENCES) if preset.priors.full else {"one_view", "lora"}
     if device.type == "cpu":
         names -= {"words_elsewhere", "offload"}
-    if preset.texture.dreambooth_rank or preset.texture.method != "bsd":
+    texture = preset.texture
+    full = {"sds": False, "vsd": not texture.lora_rank, "bsd": not (texture.lora_rank and texture.dreambooth_rank)}
+    if not full[texture.method]:
         names.discard("lora")
     return frozenset(names)
 

@@ -14,14 +14,15 @@ from dreamcraft3d.render.camera import Cameras
 
 @dataclass
 class Learner:
-    """An adapted model and the rate it learns at."""
+    """An adapted model, the rate it learns at, and what damps the updates where gradients are small (AdamW's epsilon)."""
 
     model: Adapted
     rate: float
+    damping: float
     optimizer: torch.optim.Optimizer = field(init=False)
 
     def __post_init__(self) -> None:
-        self.optimizer = torch.optim.AdamW(self.model.parameters, lr=self.rate)
+        self.optimizer = torch.optim.AdamW(self.model.parameters, lr=self.rate, eps=self.damping)
 
     def learn(self, clean: Tensor, cameras: Cameras, generator: torch.Generator) -> float:
         """A step on encoded pictures (B, C, h, w) seen by B cameras; returns the loss before it."""

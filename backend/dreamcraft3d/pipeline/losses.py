@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -43,10 +45,22 @@ def normal_cosine(normal: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
     return 1 - (normal[inside] * reference[inside]).sum(dim=-1).mean() if inside.any() else normal.sum() * 0
 
 
-def reference_losses(
-    weights: ReferenceLosses, reference: Reference, rgb: Tensor, mask: Tensor, depth: Tensor, normal: Tensor
-) -> dict[str, Tensor]:
-    """The weighted losses that a stage asks for, by name; pictures are (1, S, S, C) at the reference's size."""
+class Views(Protocol):
+    """Pictures (B, S, S, C) of an object, as the renderers give them."""
+
+    @property
+    def rgb(self) -> Tensor: ...
+    @property
+    def mask(self) -> Tensor: ...
+    @property
+    def depth(self) -> Tensor: ...
+    @property
+    def normal(self) -> Tensor: ...
+
+
+def reference_losses(weights: ReferenceLosses, reference: Reference, views: Views) -> dict[str, Tensor]:
+    """The weighted losses that a stage asks for, by name, of the first view, which is the reference's and of its size."""
+    rgb, mask, depth, normal = (pictures[:1] for pictures in (views.rgb, views.mask, views.depth, views.normal))
     losses: dict[str, Tensor] = {}
     if weights.rgb:
         compared = rgb, reference.rgb, reference.mask

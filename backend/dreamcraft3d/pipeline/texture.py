@@ -11,6 +11,7 @@ also the noise itself in the LoRA's. Neither has rounds; they distil for as many
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dreamcraft3d.distillation.bsd import bsd_loss, restored_renders
+from dreamcraft3d.distillation.bsd import bsd_loss
 from dreamcraft3d.distillation.detail import detail
 from dreamcraft3d.distillation.sds import sds_loss
 from dreamcraft3d.distillation.timesteps import Annealed
@@ -26,9 +27,10 @@ from dreamcraft3d.distillation.vsd import vsd_loss
 from dreamcraft3d.pipeline.config import TextureSettings
 from dreamcraft3d.pipeline.geometry import save_shape
 from dreamcraft3d.pipeline.learner import Learner
+from dreamcraft3d.pipeline.lessons import AllAround, Lessons, OneByOne
 from dreamcraft3d.pipeline.losses import reference_losses, total
 from dreamcraft3d.pipeline.stage import Context, joined, random_cameras
-from dreamcraft3d.priors.base import Guidance
+from dreamcraft3d.priors.base import Adapted, Copied, Guidance
 from dreamcraft3d.priors.memory import LORA_RANK
 from dreamcraft3d.priors.words import identified
 from dreamcraft3d.render.camera import Cameras
@@ -69,23 +71,35 @@ class TextureStage:
         self.dreambooth = self._dreambooth() if bootstrapped else None
         self.lora = None if self.settings.method == "sds" else self._lora()
         self.prior: Guidance = self.dreambooth.model if self.dreambooth else self._painter(self.settings.guidance_scale)
-        elevations = [(-5.0, 30.0, 10.0)[i % 3] for i in range(self.settings.restored_views)]
-        around = Cameras.ring(self.settings.restored_views)
-        self.views = joined(Cameras.at(0.0), Cameras(around.azimuth, torch.tensor(elevations)))
-        self.restored: Tensor | None = None
+        self.lessons = self._lessons(self.dreambooth.model) if self.dreambooth else None
 
     def _dreambooth(self) -> Learner:
         settings, prompt = self.settings, self.context.reference.prompt
-        rank = settings.dreambooth_rank or (LORA_RANK if self.context.means.lora else None)
         words = identified(prompt) if settings.identifier else prompt
-        model = self.context.priors.dreambooth(
-            words, settings.guidance_scale, rank, settings.camera, settings.preserved
-        )
-        return Learner(model, settings.lora_rate if rank else settings.dreambooth_rate)
+        how = replace(self._copied(settings.dreambooth_rank), preserved=settings.preserved)
+        made = self.context.priors.dreambooth(words, settings.guidance_scale, how)
+        return Learner(made, settings.lora_rate if how.rank else settings.dreambooth_rate, settings.damping)
 
     def _lora(self) -> Learner:
-        settings, prompt = self.settings, self.context.reference.prompt
-        return Learner(self.context.priors.lora(prompt, settings.lora_rank, settings.camera), settings.lora_rate)
+        settings = self.settings
+        made = self.context.priors.lora(self.context.reference.prompt, self._copied(settings.lora_rank))
+        return Learner(made, settings.lora_rate, settings.damping)
+
+    def _copied(self, rank: int) -> Copied:
+        """How a copy is made that the preset wants of this rank, 0 for a whole one."""
+        low = rank or (LORA_RANK if self.context.means.lora else None)
+        return Copied(low, self.settings.camera, half=self.settings.half and low is None)
+
+    def _lessons(self, dreambooth: Adapted) -> Lessons:
+        shared = (
+            self.settings,
+            lambda cameras: self.render(cameras, self.settings.picture),
+            self._restorer,
+            self.generator,
+        )
+        if self.settings.restore_every:
+            return OneByOne(dreambooth, *shared)
+        return AllAround(self.context.reference.rgb, *shared)
 
     def _painter(self, scale: float) -> Guidance:
         return self.context.priors.painter(self.context.reference.prompt, scale)
@@ -93,35 +107,24 @@ class TextureStage:
     def step(self, index: int) -> dict[str, float]:
         round_index, within = divmod(index, self.round_steps)
         self.samples = None
-        if self.dreambooth is None:
+        if self.dreambooth is None or self.lessons is None:
             return self._paint(index, within)
         level = self.levels[round_index]
-        if within == 0:
-            self.restored = self._restore(level)
-            self.samples = self.context.priors.decode(self.restored)
-        learning = within < self.dreambooth_steps
-        numbers = self._teach(self.dreambooth) if learning else self._paint(index, within)
+        renewed = self.lessons.renew(within, level)
+        if renewed is not None:
+            self.samples = self.context.priors.decode(renewed)
+        if within < self.dreambooth_steps:
+            learnt = self.dreambooth.learn(*self.lessons.draw(self.settings.dreambooth_batch), self.generator)
+            numbers = {"dreambooth": learnt}
+        else:
+            numbers = self._paint(index, within)
         return numbers | {"round": round_index + 1, "t'": level}
-
-    @torch.no_grad()
-    def _restore(self, level: float) -> Tensor:
-        """r_t'(x): encoded pictures (1 + N, C, h, w), the reference first, then the restored renders."""
-        around, frozen = self.views[slice(1, None)], self._restorer()
-        clean = frozen.encode(self.render(around, self.settings.picture))
-        restored = restored_renders(clean, frozen, around, level, self.generator, self.settings.restore_steps)
-        return torch.cat([frozen.encode(self.context.reference.rgb), restored])
 
     def _restorer(self) -> Guidance:
         scale = self.settings.restore_scale
         if self.settings.restore_with == "words":
             return self._painter(scale)
         return self.context.priors.view(self.context.reference.rgb, scale)
-
-    def _teach(self, dreambooth: Learner) -> dict[str, float]:
-        assert self.restored is not None
-        chosen = torch.randperm(len(self.views), generator=self.generator)[: self.settings.dreambooth_batch]
-        clean = self.restored[chosen.to(self.restored.device)]
-        return {"dreambooth": dreambooth.learn(clean, self.views[chosen], self.generator)}
 
     def _paint(self, index: int, within: int) -> dict[str, float]:
         """A step of the colours, by its numbers in the stage and in its round."""
@@ -131,13 +134,13 @@ class TextureStage:
 
     def _match_reference(self) -> dict[str, float]:
         """A step that looks at the reference alone."""
-        return self._descend(self._reference_losses(self._render(Cameras.at(0.0))))
+        return self._descend(reference_losses(self.settings.reference, self.reference, self._render(Cameras.at(0.0))))
 
     def _distil(self, progress: float) -> dict[str, float]:
         settings = self.settings
         cameras = random_cameras(settings.views, 1.0, self.generator)
         views = self._render(cameras if settings.alternate else joined(Cameras.at(0.0), cameras))
-        losses = {} if settings.alternate else self._reference_losses(views)
+        losses = {} if settings.alternate else reference_losses(self.settings.reference, self.reference, views)
         timesteps = self.timesteps.draw(progress, len(cameras), 1000, self.generator)
         rgb, mask = views.rgb[-len(cameras) :], views.mask[-len(cameras) :]
         pictures = detail(rgb, mask, settings.breadth)
@@ -158,11 +161,6 @@ class TextureStage:
         render = partial(render_mesh, self.mesh, size=self.settings.picture, albedo=self.colour)
         return self.context.rendered(render, cameras)
 
-    def _reference_losses(self, views: MeshViews) -> dict[str, Tensor]:
-        """Those of the first view, which is the reference's."""
-        first = views.rgb[:1], views.mask[:1], views.depth[:1], views.normal[:1]
-        return reference_losses(self.settings.reference, self.reference, *first)
-
     def _descend(self, losses: dict[str, Tensor]) -> dict[str, float]:
         """A step of the colours; the losses as numbers, smoothness among them."""
         losses = losses | {"smoothness": self.settings.smoothness * self.colour.smoothness()}
@@ -180,7 +178,7 @@ class TextureStage:
             "optimizer": self.optimizer.state_dict(),
             "learners": [learner.state() for learner in self._learners()],
             "generator": self.generator.get_state(),
-            "restored": self.restored,
+            "lessons": None if self.lessons is None else self.lessons.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -189,7 +187,8 @@ class TextureStage:
         for learner, kept in zip(self._learners(), state["learners"], strict=True):
             learner.restore(kept)
         self.generator.set_state(state["generator"])
-        self.restored = None if state["restored"] is None else state["restored"].to(self.context.device)
+        if self.lessons is not None:
+            self.lessons.restore(state["lessons"], self.context.device)
 
     @torch.no_grad()
     def render(self, cameras: Cameras, size: int) -> Tensor:

@@ -104,20 +104,21 @@ def _texture(preset: Preset, means: Means) -> list[Moment]:
     settings, model, width = preset.texture, anatomy(preset.priors.texture), _width(means)
     views, half = (1 if means.one_view else settings.views), means.half
     batch = 1 if means.one_view else settings.dreambooth_batch
-    restored = 1 if means.one_view else settings.restored_views
+    restored = 1 if means.one_view or settings.restore_every else settings.restored_views
     train = "checkpointed" if means.checkpointing else "train"
     through = "checkpointed" if means.checkpointing else "through"
     scaled = views if settings.guidance_scale == 1 else 2 * views
 
     held = {"colours, gradient, optimiser": TRAINED * 3 * settings.colour_resolution**3}
     held["frozen UNet, autoencoder"] = model.unet_bytes(width) + width * parameters(VAE)
-    if settings.method != "sds":
-        held["LoRA, gradient, optimiser"] = TRAINED * lora_parameters(model.unet, settings.lora_rank)
-    if settings.method == "bsd" and (means.lora or settings.dreambooth_rank):
-        rank = settings.dreambooth_rank or LORA_RANK
-        held["DreamBooth LoRA, gradient, optimiser"] = TRAINED * lora_parameters(model.unet, rank)
-    elif settings.method == "bsd":
-        held["DreamBooth, gradient, optimiser"] = TRAINED * parameters(model.unet)
+    ranks = {"follower": settings.lora_rank, "DreamBooth": settings.dreambooth_rank}
+    for name in {"sds": (), "vsd": ("follower",), "bsd": ("follower", "DreamBooth")}[settings.method]:
+        rank = ranks[name] or (LORA_RANK if means.lora else 0)
+        if rank:
+            held[f"{name} (LoRA), gradient, optimiser"] = TRAINED * lora_parameters(model.unet, rank)
+        else:
+            trained = TRAINED // 2 if settings.half else TRAINED
+            held[f"{name}, gradient, optimiser"] = trained * parameters(model.unet)
     render = {"renders": mesh_bytes(settings.picture, preset.geometry.faces, views + 1)}
 
     def moment(name: str, activations: int, more: dict[str, int] | None = None) -> Moment:

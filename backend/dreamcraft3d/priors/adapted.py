@@ -69,6 +69,11 @@ class AdaptedGuidance:
     def encode(self, pictures: Tensor) -> Tensor:
         return self.prior.latents.encode(pictures)
 
+    def at_scale(self, scale: float) -> AdaptedGuidance:
+        made = copy.copy(self)
+        made.scale = scale
+        return made
+
     def _words(self, cameras: Cameras) -> Tensor:
         views = [view_words(a, e) for a, e in zip(cameras.azimuth.tolist(), cameras.elevation.tolist(), strict=True)]
         return torch.stack([self.features[view] for view in views])

@@ -5,7 +5,8 @@ which a small network adds to the UNet's timestep embedding. Its last layer star
 predicts as the base does.
 
 What is trained is kept in float32: at a learning rate of 1e-5, updates of half-precision weights round away. A full copy
-computes in bfloat16 where the base is in half precision. LoRAs are adapters on the one UNet of the base, which takes no
+computes in bfloat16 where the base is in half precision; or, where it is asked for, is in float16 altogether, as the
+released code has it. LoRAs are adapters on the one UNet of the base, which takes no
 more memory for two of them than for one.
 """
 
@@ -85,6 +86,7 @@ class AdaptedStableDiffusion:
         lora_rank: None trains every weight of a copy, a number only low-rank additions and the camera's embedding.
         preserve: pictures of the class, one of which joins each picture in :meth:`loss`.
         camera: whether it is told the cameras; if not, it knows of them what the view words say.
+        half: whether all weights of a full copy are kept in float16.
 
     Raises:
         UserError: a LoRA on a float16 model, whose range is too small for gradients.
@@ -98,6 +100,7 @@ class AdaptedStableDiffusion:
         lora_rank: int | None = None,
         preserve: ClassPictures | None = None,
         camera: bool = True,
+        half: bool = False,
     ) -> None:
         if lora_rank is not None and model.dtype == torch.float16:
             raise UserError("A LoRA cannot be trained on a model in float16.", "Load the model in bfloat16 or float32.")
@@ -122,7 +125,7 @@ class AdaptedStableDiffusion:
             trained = model.wear(self.adapter, self.camera).named_parameters()
         self._trained = {name: p for name, p in trained if p.requires_grad}
         for parameter in self._trained.values():
-            parameter.data = parameter.data.float()
+            parameter.data = parameter.data.half() if half else parameter.data.float()
         self.words = ViewWords(model, prompt)
         self.preserve = preserve
         if preserve is not None:
@@ -130,7 +133,7 @@ class AdaptedStableDiffusion:
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """What is trained, all of it float32."""
+        """What is trained, all of it of one precision."""
         return list(self._trained.values())
 
     @property
@@ -183,6 +186,11 @@ class AdaptedStableDiffusion:
         nowhere = None if self.camera is None else torch.zeros(len(clean), CAMERA_NUMBERS, device=clean.device)
         return loss + self.preserve.weight * self._denoising(latents, words, nowhere, generator)
 
+    def at_scale(self, scale: float) -> AdaptedStableDiffusion:
+        made = copy.copy(self)
+        made.scale = scale
+        return made
+
     def _numbers(self, cameras: Cameras, like: Tensor) -> Tensor | None:
         """(B, 16) camera-to-world matrices, row by row; None for a copy that is told no cameras."""
         return None if self.camera is None else cameras.c2w.flatten(1).to(like)
@@ -196,8 +204,9 @@ class AdaptedStableDiffusion:
         return F.mse_loss(answer, self.model.target(clean, noise, timesteps))
 
     def _answer(self, noisy: Tensor, timesteps: Tensor, words: Words, camera: Tensor | None) -> Tensor:
-        half = self.adapter is None and self.model.dtype != torch.float32
-        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=half):
+        widest = next(iter(self._trained.values())).dtype == torch.float32
+        mixed = self.adapter is None and self.model.dtype != torch.float32 and widest
+        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=mixed):
             return self.model.predict(self.unet, noisy, timesteps, words, camera)
 
 

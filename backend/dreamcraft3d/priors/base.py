@@ -41,6 +41,10 @@ class Adapted(Guidance, Protocol):
         """Denoising loss on encoded pictures (B, C, h, w) seen by B cameras, a scalar."""
         ...
 
+    def at_scale(self, scale: float) -> Guidance:
+        """The same model, now and as it goes on learning, guided at another scale."""
+        ...
+
     def state_dict(self) -> dict[str, Tensor]:
         """The trained weights only."""
         ...
@@ -48,6 +52,23 @@ class Adapted(Guidance, Protocol):
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take back what :meth:`state_dict` gave."""
         ...
+
+
+@dataclass(frozen=True)
+class Copied:
+    """How a copy of a painter is made that is to learn.
+
+    Attributes:
+        rank: of low-rank additions, which alone are trained; None trains all weights.
+        camera: whether it is told where pictures are seen from, by more than view words.
+        preserved: of how many pictures, which the painter draws of the prompt's class, it is reminded while it learns.
+        half: whether all weights, where all are trained, are kept in float16.
+    """
+
+    rank: int | None = None
+    camera: bool = True
+    preserved: int = 0
+    half: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,16 +134,10 @@ class Priors(Protocol):
         """Pictures (B, S, S, 3) in [0, 1] of what the painter encodes, (B, C, h, w)."""
         ...
 
-    def dreambooth(
-        self, prompt: str, scale: float, rank: int | None, camera: bool = True, preserved: int = 0
-    ) -> Adapted:
-        """A copy of the painter that is to learn the object, by all its weights or by low-rank additions.
-
-        ``camera``: whether it is told where pictures are seen from, by more than view words. ``preserved``: of how many
-        pictures, which the painter draws of the prompt's class, it is reminded while it learns.
-        """
+    def dreambooth(self, prompt: str, scale: float, copied: Copied) -> Adapted:
+        """A copy of the painter that is to learn the object."""
         ...
 
-    def lora(self, prompt: str, rank: int, camera: bool = True) -> Adapted:
-        """One that is to follow the present renders by low-rank additions."""
+    def lora(self, prompt: str, copied: Copied) -> Adapted:
+        """One that is to follow the present renders; it preserves nothing."""
         ...

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dreamcraft3d.priors import embedded_drawing
 from dreamcraft3d.priors.adapted import AdaptedGuidance
-from dreamcraft3d.priors.base import Adapted, Drawing, Guidance
+from dreamcraft3d.priors.base import Adapted, Copied, Drawing, Guidance
 from dreamcraft3d.priors.embedded import EmbeddedPrior, ReferenceGuidance, WordsGuidance
 from dreamcraft3d.priors.memory import NO_MEANS, Means
 from dreamcraft3d.priors.one_view import OneView, OneViewAdapted
@@ -56,14 +56,12 @@ class EmbeddedPriors:
     def decode(self, encoded: Tensor) -> Tensor:
         return self.prior.latents.decode(encoded).clamp(0, 1)
 
-    def dreambooth(
-        self, prompt: str, scale: float, rank: int | None, camera: bool = True, preserved: int = 0
-    ) -> Adapted:
-        """It can preserve nothing, and presets are held to that."""
-        return self._taught(AdaptedGuidance(self.prior, prompt, scale, rank, camera))
+    def dreambooth(self, prompt: str, scale: float, copied: Copied) -> Adapted:
+        """It can preserve nothing and is float32, and presets are held to that."""
+        return self._taught(AdaptedGuidance(self.prior, prompt, scale, copied.rank, copied.camera))
 
-    def lora(self, prompt: str, rank: int, camera: bool = True) -> Adapted:
-        return self._taught(AdaptedGuidance(self.prior, prompt, 1.0, rank, camera))
+    def lora(self, prompt: str, copied: Copied) -> Adapted:
+        return self._taught(AdaptedGuidance(self.prior, prompt, 1.0, copied.rank, copied.camera))
 
     def _asked(self, guidance: Guidance) -> Guidance:
         return OneView(guidance) if self.means.one_view else guidance

@@ -45,6 +45,9 @@ class OneViewAdapted(OneView):
         ]
         return torch.stack(losses).mean()
 
+    def at_scale(self, scale: float) -> Guidance:
+        return OneView(self.guidance.at_scale(scale))
+
     def _loss(self, clean: Tensor, cameras: Cameras, seed: int) -> Tensor:
         return self.guidance.loss(clean, cameras, torch.Generator().manual_seed(seed))
 

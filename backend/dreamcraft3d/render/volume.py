@@ -33,16 +33,18 @@ class VolumeViews:
         mask: opacity.
         normal: composited world normals, unit where opaque.
         depth: expected distance along the camera's axis less the camera's distance, 0 where empty (far = large).
-        samples, weights, directions: the field's answers, (N,) weights and (N, 3) ray directions.
+        points, directions: (N, 3) where the samples are, and along which rays.
+        samples, weights: the field's answers there, and their (N,) weights.
     """
 
     rgb: Tensor
     mask: Tensor
     normal: Tensor
     depth: Tensor
+    points: Tensor
+    directions: Tensor
     samples: FieldSamples
     weights: Tensor
-    directions: Tensor
 
 
 def composite(alpha: Tensor, packed: PackedSamples) -> Tensor:
@@ -98,7 +100,8 @@ def render_volume(
     packed = march_rays(origins, directions, occupancy, box, step, places, max_samples=1024)
     packed = _visible(field, origins, directions, packed)
     along = directions[packed.ray_indices]
-    samples = field.query(origins[packed.ray_indices] + along * packed.t[:, None])
+    points = origins[packed.ray_indices] + along * packed.t[:, None]
+    samples = field.query(points)
     weights = composite(field.alpha(samples, along, packed.dt), packed)
 
     axis = F.normalize(-cameras.position, dim=-1).to(device).repeat_interleave(size * size, dim=0)
@@ -111,6 +114,5 @@ def render_volume(
     rgb = albedo * brightness + (1 - mask) * background
     shape = (len(cameras), size, size, -1)
     depth = depth / mask.clamp(min=1e-3)
-    return VolumeViews(
-        rgb.reshape(shape), mask.reshape(shape), unit.reshape(shape), depth.reshape(shape), samples, weights, along
-    )
+    rgb, mask, unit, depth = (values.reshape(shape) for values in (rgb, mask, unit, depth))
+    return VolumeViews(rgb, mask, unit, depth, points, along, samples, weights)
