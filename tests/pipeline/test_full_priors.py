@@ -23,10 +23,11 @@ from dreamcraft3d.render.camera import Cameras
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("preset", ["small_paper", "small_released"])
+@pytest.mark.parametrize(("preset", "closely"), [("small_paper", 1e-4), ("small_released", 1e-3)])
 def test_every_stage_runs_and_goes_on_as_if_it_had_not_been_stopped(
-    models: Path, preset: str, picture_file: Path, tmp_path: Path, request: pytest.FixtureRequest
+    models: Path, preset: str, closely: float, picture_file: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    """As closely as whole copies in float16 answer twice alike, which depends on how many threads share the work."""
     small, whole = request.getfixturevalue(preset), Losses()
     metrics = drive(prepare(tmp_path / "whole.glb", small, image=picture_file), whole)
     assert metrics is not None
@@ -40,7 +41,8 @@ def test_every_stage_runs_and_goes_on_as_if_it_had_not_been_stopped(
         after = Losses((stage, HALF + 2))
         with pytest.raises(Stopped):
             drive(parts, after)
-        assert after.losses[stage, HALF + 2] == pytest.approx(whole.losses[stage, HALF + 2], rel=1e-4, abs=1e-4)
+        expected = whole.losses[stage, HALF + 2]
+        assert after.losses[stage, HALF + 2] == pytest.approx(expected, rel=closely, abs=closely)
 
 
 def test_words_of_any_kind_are_drawn_by_the_text_to_image_model(models: Path, small_paper: Preset) -> None:
