@@ -17,6 +17,23 @@ def from_png(name: str, png: bytes) -> bpy.types.Image:
     return image
 
 
+def painted(name: str, mark: str, job: str) -> bpy.types.Image:
+    """A new image that a job is going to paint, and says so."""
+    image = bpy.data.images.new(name, 8, 8)
+    image[mark] = job
+    return image
+
+
+def duplicate(image: bpy.types.Image) -> bpy.types.Image:
+    """Another image with the same pixels, and no mark; Blender's own copy has none that were not saved."""
+    copy = bpy.data.images.new(image.name, *image.size)
+    values = np.empty(len(image.pixels), np.float32)
+    image.pixels.foreach_get(values)
+    copy.pixels.foreach_set(values)
+    copy.update()
+    return copy
+
+
 def write_pixels(image: bpy.types.Image, pixels: Array) -> None:
     """Show (H, W, 3) uint8 sRGB, row 0 at the top, which is at the end in Blender."""
     height, width, _ = pixels.shape

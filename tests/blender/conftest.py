@@ -15,6 +15,7 @@ import pytest
 if "BLENDER_USER_RESOURCES" not in os.environ:  # before bpy is imported anywhere
     os.environ["BLENDER_USER_RESOURCES"] = tempfile.mkdtemp(prefix="blender-")
 bpy = pytest.importorskip("bpy")
+from growing import Growing  # noqa: E402 (it imports bpy)
 
 ADDON = "bl_ext.user_default.dreamcraft3d"
 
@@ -61,3 +62,10 @@ def blender(
     preferences = bpy.context.preferences.addons[installed].preferences  # looked up afresh: a test may have disabled it
     preferences.data, preferences.python = str(tmp_path / "nowhere"), ""
     part("pump").studio()
+
+
+@pytest.fixture
+def growing(blender: Any, part: Callable[[str], ModuleType]) -> Growing:
+    """An object that grows at (1, 2, 3)."""
+    bpy.context.scene.cursor.location = (1, 2, 3)
+    return Growing(part)
