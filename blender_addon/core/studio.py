@@ -112,7 +112,7 @@ class Studio:
     def watch(self, jobs: Iterable[str]) -> None:
         """Show these jobs in the scene from now on, what has been missed included."""
         for job in jobs:
-            if not self.previews.show_again(job):
+            if job not in self._watched or not self.previews.show_again(job):
                 self._attach(job)
 
     def watch_only(self, jobs: Iterable[str]) -> None:
@@ -147,6 +147,8 @@ class Studio:
     def _take(self, letter: Received) -> None:
         message, arrays = letter
         self.jobs.take(message)
+        if isinstance(message, Preview | Result) and message.job not in self._watched:
+            return  # sent before the backend heard that it was let go of
         if isinstance(message, Preview):
             if not self.previews.take(message, arrays):
                 self.session.send(Whole(message.job))

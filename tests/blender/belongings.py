@@ -25,11 +25,12 @@ _VALUES = {
 
 def fingerprint(own: Iterable[bpy.types.ID]) -> str:
     """Of these objects, meshes, materials, images and collections, byte for byte."""
+    bpy.context.view_layer.update()
     digest = hashlib.blake2b(digest_size=16)
     for one in own:
         for value in _SEEN[type(one)](one):
             digest.update(value if isinstance(value, bytes) else repr(value).encode())
-        digest.update(repr((one.name, sorted((k, str(one[k])) for k in one.keys()))).encode())
+        digest.update(repr((one.name, sorted((k, str(v)) for k, v in one.items()))).encode())
     return digest.hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import Callable
 from types import ModuleType
@@ -55,6 +56,7 @@ class Growing:
         return self.target.find(self.job)
 
 
+@functools.cache
 def png() -> bytes:
     """Two by two, written by Blender."""
     image = bpy.data.images.new("png", 2, 2)
