@@ -112,7 +112,7 @@ class Studio:
     def watch(self, jobs: Iterable[str]) -> None:
         """Show these jobs in the scene from now on, what has been missed included."""
         for job in jobs:
-            if job not in self._watched or not self.previews.show_again(job):
+            if not self.previews.show_again(job):
                 self._attach(job)
 
     def watch_only(self, jobs: Iterable[str]) -> None:

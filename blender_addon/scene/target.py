@@ -131,9 +131,8 @@ def place(context: bpy.types.Context, made: bpy.types.Object) -> None:
 
 
 def _editable(made: bpy.types.Object) -> bool:
-    """Whether it is a mesh of this file, not of a library."""
-    ours = made.library is None and made.override_library is None and made.type == "MESH"
-    return ours and made.data.library is None and made.data.override_library is None
+    """Whether it has a mesh, and one of this file, not of a library."""
+    return made.type == "MESH" and made.data.library is None and made.data.override_library is None
 
 
 def _is_id(job: object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import bpy
 import numpy as np
 from addon.scripted_backend import ScriptedBackend, job_state, picture_preview
 from growing import FACES, UV, VERTICES, Part, png
+from launcher import wait_until
 
 from dreamcraft3d.service.gallery import Gallery
 from dreamcraft3d_protocol.arrays import Array
@@ -24,6 +26,7 @@ from dreamcraft3d_protocol.messages import (
     Fault,
     Forget,
     JobList,
+    Jobs,
     JobState,
     Message,
     Preview,
@@ -61,6 +64,9 @@ class StageBackend(ScriptedBackend):
         if isinstance(message, Submit) and job not in self.jobs:
             self.jobs[job] = Kept(job_state(job, "queued"))
             self.say(self.jobs[job].told)
+        if isinstance(message, Jobs):
+            self.tell(who, JobList(tuple(one.told for one in self.jobs.values())))
+            return
         if job not in self.jobs:
             self.tell(who, Error("user", "The backend has no such job.", "", "edit", job))
             return
@@ -150,17 +156,24 @@ class Stage:
     def studio(self) -> Any:
         return self.part("pump").studio()
 
-    def settle(self, quiet_seconds: float = 0.02) -> None:
-        """Both go on until neither has anything to say."""
-        deadline = time.monotonic() + 20
-        quiet = time.monotonic()
-        while time.monotonic() - quiet < quiet_seconds:
-            assert time.monotonic() < deadline, self.studio.session.status
-            asked, heard = len(self.backend.serve()), self.studio.tick(0.01)
-            self.backend.heard.clear()
+    def settle(self) -> None:
+        """Both go on until neither has anything to say: three questions, each after what was said before it."""
+        for _ in range(3):
+            self.go_on(lambda: self.studio.session.connected)
+            before = self.studio.jobs.by_id
+            self.studio.session.send(Jobs())
+            self.go_on(lambda before=before: self.studio.jobs.by_id is not before)
+
+    def go_on(self, until: Callable[[], bool], seconds: float = 20.0) -> None:
+        """Both go on until something has happened."""
+
+        def happened() -> bool:
+            if not self.backend.socket.closed:
+                self.backend.serve()
             self.part("pump").pump(0.01)
-            if asked or heard or not self.studio.session.connected:
-                quiet = time.monotonic()
+            return until()
+
+        wait_until(happened, seconds, lambda: self.studio.session.status)
 
     def generate(self, prompt: str = "a red mushroom") -> str:
         """As the button does; the job's id."""
@@ -179,8 +192,12 @@ class Stage:
         made = self.object(job)
         return -1 if made is None else len(made.data.polygons)
 
-    def restart(self) -> None:
-        """The backend is killed, and another one serves its folder."""
-        data, jobs = self.backend.data, self.backend.jobs
+    def kill(self) -> None:
+        """The backend is gone."""
         self.backend.close()
-        self.backend = StageBackend(data, jobs)
+        self.go_on(lambda: not self.studio.session.connected)
+
+    def restart(self) -> None:
+        """Another one serves the folder of the one that was killed, and knows its jobs."""
+        self.backend = StageBackend(self.backend.data, self.backend.jobs)
+        self.settle()

@@ -13,7 +13,6 @@ import bpy
 import pytest
 from belongings import fingerprint
 from growing import JOB
-from launcher import wait_until
 from stage_backend import Stage
 
 from dreamcraft3d_protocol.client import Client, local_target
@@ -114,11 +113,10 @@ def test_what_is_being_painted_is_in_the_file_that_is_saved(stage: Stage, job: s
     painted = next(i for i in bpy.data.images if i.get("dreamcraft3d"))
     before = list(painted.pixels)
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "a.blend"))
-    stage.backend.close()
+    stage.kill()
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "a.blend"))
     assert list(next(i for i in bpy.data.images if i.get("dreamcraft3d")).pixels) == before
     stage.restart()
-    stage.settle()
     stage.backend.mesh(job)
     stage.backend.texture(job)
     stage.settle()
@@ -161,16 +159,14 @@ def test_purging_takes_nothing_of_what_grows(stage: Stage, job: str) -> None:
 
 
 def test_a_backend_that_is_killed_and_comes_back_goes_on_with_it(stage: Stage, job: str) -> None:
-    stage.backend.close()
-    wait_until(lambda: stage.part("pump").pump(0.01) and not stage.studio.session.connected, 20)
+    stage.kill()
     assert stage.faces(job) == 4
     stage.restart()
-    stage.settle()
     stage.backend.colours(job, "of a base that nobody has")
     stage.backend.mesh(job, 9)
     stage.settle()
     assert stage.faces(job) == 7
-    stage.backend.close()
+    stage.kill()
     stage.restart()
     stage.backend.done(job)
     stage.settle()
@@ -195,17 +191,16 @@ def test_a_script_in_the_background_orders_with_the_form_or_with_a_client(stage:
     assert stage.backend.jobs[job].told.state == "queued"
     client = Client(local_target(stage.backend.data), "script", "1")
     client.send(Submit(JOB, "a ball", "draft", 1))
-    wait_until(lambda: client.receive() is not None and stage.backend.serve() is not None and JOB in stage.backend.jobs, 20)
+    stage.go_on(lambda: client.receive() is not None and JOB in stage.backend.jobs)
     client.send(Attach(JOB))
     stage.backend.done(JOB)
     heard: list[Any] = []
 
     def arrived() -> bool:
-        stage.backend.serve()
         heard.extend(message for message, _ in client.receive())
         return any(isinstance(message, Result) for message in heard)
 
-    wait_until(arrived, 20)
+    stage.go_on(arrived)
     client.close()
 
 
@@ -219,7 +214,7 @@ def test_a_file_with_a_mark_that_is_no_job_is_no_trouble(stage: Stage, tmp_path:
     assert len(bpy.data.objects) == 1
 
 
-OTHER_BLENDER = '''
+OTHER_BLENDER = """
 import importlib, sys, time
 import bpy
 zip, data, file, deed = sys.argv[1:]
@@ -248,7 +243,7 @@ while True:
     if deed == "open" and not target.growing(made):
         print("finished", len(made.data.polygons), flush=True)
         break
-'''
+"""
 
 
 def test_a_blender_that_is_killed_is_followed_by_another_beside_a_third(
@@ -264,21 +259,18 @@ def test_a_blender_that_is_killed_is_followed_by_another_beside_a_third(
         environment = os.environ | {"BLENDER_USER_RESOURCES": str(home)}
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
-    def go_on(over: Any) -> None:
-        wait_until(lambda: stage.settle() is None and over(), 60)
-
     first = start("order")
-    go_on(lambda: len(stage.backend.jobs) == 1)
+    stage.go_on(lambda: len(stage.studio.jobs.by_id) == 1, 60)
     job = next(iter(stage.backend.jobs))
     assert bpy.ops.dreamcraft3d.attach(job=job) == {"FINISHED"}  # in this Blender, too
     stage.backend.mesh(job, 6)
-    go_on(file.exists)
+    stage.go_on(file.exists, 60)
     first.send_signal(signal.SIGKILL)
     first.wait()
     assert stage.faces(job) == 4
     second = start("open")
     stage.backend.done(job)
-    go_on(lambda: second.poll() is not None)
+    stage.go_on(lambda: second.poll() is not None, 60)
     assert "finished 2" in second.communicate()[0]
     assert finished(stage, job)
 
@@ -289,7 +281,7 @@ def test_a_second_session_on_the_same_backend_takes_nothing_from_the_first(stage
     before = fingerprint([cube, cube.data])
     client = Client(local_target(stage.backend.data), "other", "1")
     client.send(Attach(job))
-    wait_until(lambda: client.receive() is not None and stage.backend.serve() is not None and client.state == "open", 20)
+    stage.go_on(lambda: client.receive() == [] and client.state == "open")
     stage.backend.mesh(job, 9)
     client.close()
     stage.backend.done(job)
