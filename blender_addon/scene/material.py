@@ -22,13 +22,6 @@ def show_colours(made: bpy.types.Object) -> None:
         node.layer_name = COLOURS
 
 
-def shown_image(made: bpy.types.Object) -> bpy.types.Image | None:
-    """The image that the job is painting, if there is one."""
-    node = _ours(_nodes(made), made[JOB])
-    shown = getattr(node, "image", None)
-    return shown if shown is not None and shown.get(OURS) == made[JOB] else None
-
-
 def show_image(made: bpy.types.Object, image: bpy.types.Image) -> None:
     """Take the base colour from an image."""
     node = _source(made, "image")

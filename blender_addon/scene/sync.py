@@ -68,7 +68,7 @@ def _write(made: bpy.types.Object, shape: Shape) -> None:
     if shape.png is not None:
         material.show_image(made, image.from_png(made.name, shape.png))
     elif shape.texture is not None:
-        shown = material.shown_image(made) or image.painted(made.name, material.OURS, made[target.JOB])
+        shown = image.painted(made.name, material.OURS, made[target.JOB])
         image.write_pixels(shown, shape.texture)
         material.show_image(made, shown)
     else:
