@@ -90,9 +90,10 @@ def _show(written: bool) -> None:
 
 
 def begin() -> None:
-    """Let the timer run, and listen to files being opened and to undo."""
+    """Let the timer run, and listen to files being opened and saved, and to undo."""
     bpy.app.timers.register(_tick, first_interval=SOON, persistent=True)
     bpy.app.handlers.load_post.append(_opened)
+    bpy.app.handlers.save_pre.append(_saving)
     for steps in (bpy.app.handlers.undo_post, bpy.app.handlers.redo_post):
         steps.append(_undone)
 
@@ -102,6 +103,7 @@ def end() -> None:
     if bpy.app.timers.is_registered(_tick):
         bpy.app.timers.unregister(_tick)
     bpy.app.handlers.load_post.remove(_opened)
+    bpy.app.handlers.save_pre.remove(_saving)
     for steps in (bpy.app.handlers.undo_post, bpy.app.handlers.redo_post):
         steps.remove(_undone)
     if _Held.studio is not None:
@@ -127,6 +129,12 @@ def _tick() -> float:
 def _opened(*_: object) -> None:
     """A file was opened: its jobs are watched, the others let go of."""
     studio().watch_only(target.growing_jobs())
+
+
+@bpy.app.handlers.persistent
+def _saving(*_: object) -> None:
+    """The file is going to be saved."""
+    sync.before_saving()
 
 
 @bpy.app.handlers.persistent

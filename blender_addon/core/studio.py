@@ -147,6 +147,8 @@ class Studio:
     def _take(self, letter: Received) -> None:
         message, arrays = letter
         self.jobs.take(message)
+        if isinstance(message, Preview | Result) and message.job not in self._watched:
+            return  # sent before the backend heard that it was let go of
         if isinstance(message, Preview):
             if not self.previews.take(message, arrays):
                 self.session.send(Whole(message.job))

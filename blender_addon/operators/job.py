@@ -62,7 +62,10 @@ class DREAMCRAFT3D_OT_attach(JobOperator, bpy.types.Operator):
 
     def execute(self, context):
         studio = pump.studio()
-        if target.find(self.job) is None:
+        made = target.find(self.job)
+        if made is not None:
+            target.place(context, made)
+        else:
             known = studio.jobs.by_id.get(self.job)
             if known is None:
                 self.report({"ERROR"}, "The backend has no such job. Choose one from the list.")

@@ -17,12 +17,41 @@ def from_png(name: str, png: bytes) -> bpy.types.Image:
     return image
 
 
+def painted(name: str, mark: str, job: str) -> bpy.types.Image:
+    """The image that a job paints: the one that says so, or a new one."""
+    image = next((one for one in bpy.data.images if one.get(mark) == job and one.library is None), None)
+    if image is None:
+        image = bpy.data.images.new(name, 8, 8)
+        image[mark] = job
+    return image
+
+
+def duplicate(image: bpy.types.Image) -> bpy.types.Image:
+    """Another image with the same pixels, and no mark; Blender's own copy has none that were not saved."""
+    copy = bpy.data.images.new(image.name, *image.size)
+    values = np.empty(len(image.pixels), np.float32)
+    image.pixels.foreach_get(values)
+    copy.pixels.foreach_set(values)
+    copy.update()
+    return copy
+
+
 def write_pixels(image: bpy.types.Image, pixels: Array) -> None:
     """Show (H, W, 3) uint8 sRGB, row 0 at the top, which is at the end in Blender."""
     height, width, _ = pixels.shape
     if tuple(image.size) != (width, height):
         image.scale(width, height)
-    values = np.ones((height, width, 4), np.float32)
-    values[..., :3] = pixels[::-1].astype(np.float32) / 255
-    image.pixels.foreach_set(values.ravel())
+    image.pixels.foreach_set(_floats(pixels))
     image.update()
+
+
+def _floats(pixels: Array) -> Array:
+    """RGBA in [0, 1] from the last row to the first, float32 of one dimension; opaque.
+
+    A pixel's three bytes are read as a word of four, whose last byte is made 255: thrice as fast as by channels.
+    """
+    height, width, _ = pixels.shape
+    padded = np.empty(pixels.size + 1, np.uint8)
+    padded[:-1] = pixels.ravel()
+    words = np.ndarray((height, width), "<u4", padded, strides=(3 * width, 3))[::-1] | np.uint32(0xFF000000)
+    return np.multiply(words.view(np.uint8).ravel(), np.float32(1 / 255))

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import bpy
 
+from .image import duplicate
 from .mesh import COLOURS
+from .target import JOB
 
 OURS = "dreamcraft3d"
-"""Custom property of a material that the add-on made."""
+"""Custom property of a material, node or image that the add-on made: the job's id."""
 ROUGHNESS = 0.7
 _NODES = {"colours": "ShaderNodeVertexColor", "image": "ShaderNodeTexImage"}
 
@@ -20,12 +22,6 @@ def show_colours(made: bpy.types.Object) -> None:
         node.layer_name = COLOURS
 
 
-def shown_image(made: bpy.types.Object) -> bpy.types.Image | None:
-    """The image that the base colour is taken from, if there is one."""
-    node = next((n for n in _nodes(made) if n.bl_idname == _NODES["image"]), None)
-    return None if node is None else node.image
-
-
 def show_image(made: bpy.types.Object, image: bpy.types.Image) -> None:
     """Take the base colour from an image."""
     node = _source(made, "image")
@@ -33,20 +29,41 @@ def show_image(made: bpy.types.Object, image: bpy.types.Image) -> None:
         node.image = image
 
 
+def part(copy: bpy.types.Object) -> None:
+    """Give a copy of an object a material and an image of its own, as they are now."""
+    for index, shared in enumerate(copy.data.materials):
+        if shared is None or shared.get(OURS) != copy[JOB]:
+            continue
+        own = copy.data.materials[index] = shared.copy()
+        node = _ours(own.node_tree.nodes, copy[JOB])
+        if getattr(node, "image", None) is not None:
+            node.image = duplicate(node.image)
+        del own[OURS]
+
+
 def _source(made: bpy.types.Object, what: str) -> bpy.types.ShaderNode:
-    """The node of a kind that feeds the base colour, in the place of whatever fed it before."""
+    """The node of a kind that is ours, in the place of one of another kind; the artist's own nodes are not touched."""
     nodes = _nodes(made)
-    links = _material(made).node_tree.links
-    base = _principled(made).inputs["Base Color"]
-    if base.is_linked:
-        before = base.links[0].from_node
-        if before.bl_idname == _NODES[what]:
-            return before
-        nodes.remove(before)
+    before = _ours(nodes, made[JOB])
+    if before is not None and before.bl_idname == _NODES[what]:
+        return before
     node = nodes.new(_NODES[what])
-    node.location = (-300, 300)
-    links.new(node.outputs["Color"], base)
+    node[OURS] = made[JOB]
+    if before is not None:
+        node.location = before.location
+        fed = [link.to_socket for link in before.outputs["Color"].links]
+    else:
+        node.location = (-300, 300)
+        fed = [socket for socket in (_principled(made).inputs["Base Color"],) if not socket.is_linked]
+    for socket in fed:
+        _material(made).node_tree.links.new(node.outputs["Color"], socket)
+    if before is not None:
+        nodes.remove(before)
     return node
+
+
+def _ours(nodes: bpy.types.Nodes, job: str) -> bpy.types.ShaderNode | None:
+    return next((node for node in nodes if node.get(OURS) == job), None)
 
 
 def _nodes(made: bpy.types.Object) -> bpy.types.Nodes:
@@ -54,12 +71,12 @@ def _nodes(made: bpy.types.Object) -> bpy.types.Nodes:
 
 
 def _material(made: bpy.types.Object) -> bpy.types.Material:
-    """The object's material that is ours, made if there is none; the artist's own are not touched."""
+    """The object's material that is the job's, made if there is none; the artist's own are not touched."""
     slots = made.data.materials
-    material = next((m for m in slots if m is not None and m.get(OURS)), None)
+    material = next((m for m in slots if m is not None and m.library is None and m.get(OURS) == made[JOB]), None)
     if material is None:
         material = bpy.data.materials.new(made.name)
-        material[OURS] = True
+        material[OURS] = made[JOB]
         slots.append(material)
     if material.node_tree is None:  # Blender 5 makes the tree itself
         material.use_nodes = True
@@ -76,5 +93,6 @@ def _principled(made: bpy.types.Object) -> bpy.types.ShaderNode:
     output = next((n for n in nodes if n.bl_idname == "ShaderNodeOutputMaterial"), None)
     output = output or nodes.new("ShaderNodeOutputMaterial")
     output.location = (300, 300)
-    _material(made).node_tree.links.new(found.outputs["BSDF"], output.inputs["Surface"])
+    if not output.inputs["Surface"].is_linked:
+        _material(made).node_tree.links.new(found.outputs["BSDF"], output.inputs["Surface"])
     return found

@@ -9,7 +9,7 @@ import bpy
 
 from ..core.previews import Shape
 from ..core.studio import Studio
-from . import image, material, mesh, target
+from . import copies, image, material, mesh, target
 
 
 def update(studio: Studio, budget_seconds: float, previews: bool = True) -> int:
@@ -23,6 +23,7 @@ def update(studio: Studio, budget_seconds: float, previews: bool = True) -> int:
     for job, shape in studio.previews.stale().items():
         if not (previews or shape.final):
             continue
+        copies.part(job)
         made = target.find(job)
         if made is None:
             continue
@@ -30,6 +31,9 @@ def update(studio: Studio, budget_seconds: float, previews: bool = True) -> int:
             studio.shown(job)
             continue
         if not target.writable(made):
+            continue
+        if target.remade(made):
+            target.let_go(made)
             continue
         _write(made, shape)
         if shape.final:
@@ -47,14 +51,24 @@ def update(studio: Studio, budget_seconds: float, previews: bool = True) -> int:
     return written
 
 
+def before_saving() -> None:
+    """Copies are told from their originals while it is known which is which; what is being painted goes into the file."""
+    for job in target.growing_jobs():
+        copies.part(job)
+    for painted in bpy.data.images:
+        if painted.get(material.OURS) is not None and painted.is_dirty:
+            painted.pack()
+
+
 def _write(made: bpy.types.Object, shape: Shape) -> None:
     if made.data.shape_keys is not None:  # of a shape that is no more
         made.shape_key_clear()
     mesh.write(made.data, shape)
+    target.note(made.data)
     if shape.png is not None:
         material.show_image(made, image.from_png(made.name, shape.png))
     elif shape.texture is not None:
-        shown = material.shown_image(made) or bpy.data.images.new(made.name, 8, 8)
+        shown = image.painted(made.name, material.OURS, made[target.JOB])
         image.write_pixels(shown, shape.texture)
         material.show_image(made, shown)
     else:
@@ -62,7 +76,12 @@ def _write(made: bpy.types.Object, shape: Shape) -> None:
 
 
 def _remember(message: str) -> None:
-    """An undo step of its own; a timer has no window, and the step wants one where there is any."""
+    """An undo step of its own; a timer has no window, and the step wants one where there is any.
+
+    In another mode it would be a step of that mode, which does not hold the object.
+    """
+    if bpy.context.mode != "OBJECT":
+        return
     windows = bpy.context.window_manager.windows
     if windows:
         with bpy.context.temp_override(window=windows[0]):

@@ -9,11 +9,18 @@ from __future__ import annotations
 
 import bpy
 
+from dreamcraft3d_protocol.messages import JobId
+
 JOB = "dreamcraft3d_job"
 """Custom property of the object: the job's id. It stays, as where the object came from."""
 GROWING = "dreamcraft3d_growing"
 """Custom property of the mesh: the job's result is not in it yet."""
+WRITTEN = "dreamcraft3d_written"
+"""Custom property of the mesh: how many vertices and faces were written into it last."""
 ROOM = "DreamCraft3D"
+_READERS = ("RENDER", "OBJECT_BAKE")
+"""Blender's jobs that read meshes."""
+(_ID,) = JobId.__metadata__
 _CORNERS = [(x, y, z) for z in (0.0, 1.0) for y in (-0.5, 0.5) for x in (-0.5, 0.5)]
 _EDGES = [(0, 1), (2, 3), (0, 2), (1, 3), (4, 5), (6, 7), (4, 6), (5, 7), (0, 4), (1, 5), (2, 6), (3, 7)]
 
@@ -30,16 +37,20 @@ def make(context: bpy.types.Context, job: str, name: str, size: float) -> bpy.ty
     mesh = bpy.data.meshes.new(name)
     mesh.from_pydata(_CORNERS, _EDGES, [])
     mesh[GROWING] = True
+    note(mesh)
     made = bpy.data.objects.new(name, mesh)
     made[JOB] = job
     made.location = context.scene.cursor.location
     made.scale = (size, size, size)
     collection = bpy.data.collections.new(name)
+    collection[JOB] = job
     _room(context.scene).children.link(collection)
     collection.objects.link(made)
     if context.mode == "OBJECT" and context.view_layer.objects.get(made.name) is not None:
         for other in context.selected_objects:
             other.select_set(False)
+        if context.space_data is not None and getattr(context.space_data, "local_view", None) is not None:
+            made.local_view_set(context.space_data, True)
         made.select_set(True)
         context.view_layer.objects.active = made
     return made
@@ -47,8 +58,13 @@ def make(context: bpy.types.Context, job: str, name: str, size: float) -> bpy.ty
 
 def find(job: str) -> bpy.types.Object | None:
     """The object of a job in this file, or None."""
-    ours = (o for o in bpy.data.objects if o.get(JOB) == job and o.type == "MESH" and o.library is None)
-    return next(ours, None)
+    return next(iter(all_of(job)), None)
+
+
+def all_of(job: str) -> list[bpy.types.Object]:
+    """The object of a job, and copies that the artist made of it: those that grow before the others, the oldest first."""
+    ours = [o for o in bpy.data.objects if o.get(JOB) == job and _editable(o)]
+    return sorted(ours, key=lambda o: (not growing(o), o.session_uid))
 
 
 def growing(made: bpy.types.Object) -> bool:
@@ -58,7 +74,7 @@ def growing(made: bpy.types.Object) -> bool:
 
 def growing_jobs() -> set[str]:
     """Jobs of all objects in this file that are not finished."""
-    return {o[JOB] for o in bpy.data.objects if isinstance(o.get(JOB), str) and o.type == "MESH" and growing(o)}
+    return {o[JOB] for o in bpy.data.objects if _is_id(o.get(JOB)) and _editable(o) and growing(o)}
 
 
 def writable(made: bpy.types.Object) -> bool:
@@ -66,26 +82,62 @@ def writable(made: bpy.types.Object) -> bool:
 
     In the other modes Blender would write the old geometry back, and a render reads the mesh from another thread.
     """
-    in_use = any(user.mode != "OBJECT" for user in bpy.data.objects if user.data == made.data)
-    return not in_use and not made.data.is_editmode and not bpy.app.is_job_running("RENDER")
+    users = (o for o in bpy.data.objects if o.data == made.data) if made.data.users > 1 else (made,)
+    in_use = any(user.mode != "OBJECT" for user in users) or made.data.is_editmode
+    return not in_use and not any(bpy.app.is_job_running(job) for job in _READERS)
+
+
+def note(mesh: bpy.types.Mesh) -> None:
+    """Remember what was written, to know what the artist has made of it."""
+    mesh[WRITTEN] = [len(mesh.vertices), len(mesh.polygons)]
+
+
+def remade(made: bpy.types.Object) -> bool:
+    """Whether the artist has cut, joined or converted its mesh since it was written."""
+    mesh = made.data
+    return list(mesh.get(WRITTEN, [])) not in ([], [len(mesh.vertices), len(mesh.polygons)])
 
 
 def finish(made: bpy.types.Object) -> None:
     """From now on it is the artist's."""
-    del made.data[GROWING]
+    for mark in (GROWING, WRITTEN):
+        made.data.pop(mark, None)
+
+
+def let_go(made: bpy.types.Object) -> None:
+    """It is the artist's as it is, and no object of a job any longer: the job may be placed again."""
+    finish(made)
+    made.pop(JOB, None)
 
 
 def remove_placeholder(job: str) -> None:
     """Take away the empty box of a job that will never be; anything that has faces stays."""
     made = find(job)
-    if made is None or not growing(made) or len(made.data.polygons) > 0 or made.mode != "OBJECT":
+    if made is None or not growing(made) or len(made.data.polygons) > 0 or remade(made) or made.mode != "OBJECT":
         return
     mesh, collections = made.data, made.users_collection
     bpy.data.objects.remove(made)
-    bpy.data.meshes.remove(mesh)
+    if mesh.users == 0:
+        bpy.data.meshes.remove(mesh)
     for collection in collections:
-        if not collection.all_objects and collection.users <= 1 and collection.name != ROOM:
+        if collection.get(JOB) == job and not collection.all_objects and not collection.children:
             bpy.data.collections.remove(collection)
+
+
+def place(context: bpy.types.Context, made: bpy.types.Object) -> None:
+    """Bring an object that is in no scene, or in another one, into this one, where it stands."""
+    if made.name not in context.scene.objects:
+        _room(context.scene).objects.link(made)
+
+
+def _editable(made: bpy.types.Object) -> bool:
+    """Whether it has a mesh, and one of this file, not of a library."""
+    return made.type == "MESH" and made.data.library is None and made.data.override_library is None
+
+
+def _is_id(job: object) -> bool:
+    """Whether it may be a job's; anybody can write a custom property."""
+    return isinstance(job, str) and _ID.fullmatch(job) is not None
 
 
 def _room(scene: bpy.types.Scene) -> bpy.types.Collection:

@@ -69,7 +69,7 @@ class ScriptedBackend:
         keys = keys_of(data)
         pair = keys.server_pair()
         keys.client_pair()
-        self.data, self.heard, self.who = data, list[Message](), b""
+        self.data, self.heard, self.clients = data, list[Message](), set[bytes]()
         self.context = zmq.Context()
         self.gate = ThreadAuthenticator(self.context)
         self.gate.start()
@@ -83,20 +83,29 @@ class ScriptedBackend:
     def serve(self) -> list[Message]:
         """Answer hellos and pings; returns all else that was heard so far."""
         while self.socket.poll(0):
-            self.who, *frames = self.socket.recv_multipart()
+            who, *frames = self.socket.recv_multipart()
             message = decode(frames, CLIENT_KINDS)[0]
             if isinstance(message, Hello):
-                self.say(WELCOME, Worker("ready", "cpu", ""))
+                self.clients.add(who)
+                self.tell(who, WELCOME, Worker("ready", "cpu", ""))
             elif isinstance(message, Ping):
-                self.say(Pong())
+                self.tell(who, Pong())
             else:
-                self.heard.append(message)
+                self.hear(who, message)
         return self.heard
 
+    def hear(self, who: bytes, message: Message) -> None:
+        self.heard.append(message)
+
     def say(self, *messages: Message | Received) -> None:
+        """To everybody."""
+        for who in self.clients:
+            self.tell(who, *messages)
+
+    def tell(self, who: bytes, *messages: Message | Received) -> None:
         for message in messages:
             frames = encode(*message) if isinstance(message, tuple) else encode(message)
-            self.socket.send_multipart([self.who, *frames])
+            self.socket.send_multipart([who, *frames])
 
     def close(self) -> None:
         self.gate.stop()

@@ -141,8 +141,8 @@ def test_a_backend_of_another_version_is_refused_with_its_reason(
 ) -> None:
     session = make(settings)
     wait_until(lambda: session.tick(0.01) is not None and bool(backend.socket.poll(0)))
-    backend.who, *_ = backend.socket.recv_multipart()
-    backend.say(Refused("version", "The backend is newer.", "Update the add-on."))
+    who, *_ = backend.socket.recv_multipart()
+    backend.tell(who, Refused("version", "The backend is newer.", "Update the add-on."))
     reach(session, "refused")
     assert session.status.sentence == "The backend is newer. Update the add-on."
     assert session.status.mend == "install_backend"

@@ -115,6 +115,20 @@ def test_another_file_watches_its_own_jobs_only(studio: Studio, backend: Scripte
     assert hear(studio, backend, Attach) == Attach(other)
 
 
+def test_what_comes_late_of_a_job_that_was_let_go_of_does_not_keep_it_from_being_watched_again(
+    studio: Studio, backend: ScriptedBackend
+) -> None:
+    job = studio.generate(WISH, {})
+    hear(studio, backend, Submit)
+    studio.watch_only([])
+    backend.say(mesh_preview(job, 1))
+    hear(studio, backend, Detach)
+    settle(studio)
+    assert studio.previews.shapes == {}
+    studio.watch_only([job])
+    assert hear(studio, backend, Attach) == Attach(job)
+
+
 def test_a_shape_that_is_held_is_shown_again_without_asking(studio: Studio, backend: ScriptedBackend) -> None:
     job = studio.generate(WISH, {})
     hear(studio, backend, Submit)

@@ -15,6 +15,8 @@ import pytest
 if "BLENDER_USER_RESOURCES" not in os.environ:  # before bpy is imported anywhere
     os.environ["BLENDER_USER_RESOURCES"] = tempfile.mkdtemp(prefix="blender-")
 bpy = pytest.importorskip("bpy")
+from growing import Growing  # noqa: E402 (it imports bpy)
+from stage_backend import Stage  # noqa: E402
 
 ADDON = "bl_ext.user_default.dreamcraft3d"
 
@@ -61,3 +63,20 @@ def blender(
     preferences = bpy.context.preferences.addons[installed].preferences  # looked up afresh: a test may have disabled it
     preferences.data, preferences.python = str(tmp_path / "nowhere"), ""
     part("pump").studio()
+
+
+@pytest.fixture
+def growing(blender: Any, part: Callable[[str], ModuleType]) -> Growing:
+    """An object that grows at (1, 2, 3)."""
+    bpy.context.scene.cursor.location = (1, 2, 3)
+    return Growing(part)
+
+
+@pytest.fixture
+def stage(blender: Any, part: Callable[[str], ModuleType], tmp_path: Path) -> Iterator[Stage]:
+    """An empty file, and a backend that a test moves."""
+    blender.autostart = False
+    stage = Stage(part, tmp_path / "data")
+    stage.settle()
+    yield stage
+    stage.backend.close()

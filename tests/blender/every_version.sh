@@ -35,6 +35,6 @@ for pair in 4.2.23=python3.11 5.0.1=python3.11 5.2.3=python3.13; do
   }
   echo "Blender $version"
   "$environment/bin/python" -m pytest -p no:cacheprovider --confcutdir=tests/blender \
-    tests/blender/test_panels.py tests/blender/test_scene.py tests/blender/test_generate.py || failed+=("$version")
+    tests/blender --ignore=tests/blender/test_import.py || failed+=("$version")
 done
 [ ${#failed[@]} = 0 ] || { echo "Failed in: ${failed[*]}"; exit 1; }

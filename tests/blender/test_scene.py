@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import uuid
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -12,64 +11,9 @@ from typing import Any
 import bpy
 import numpy as np
 import pytest
-
-from dreamcraft3d_protocol.messages import Preview, Result
+from growing import JOB, MESH, UV, VERTICES, Growing, base_colour_node, positions
 
 Part = Callable[[str], ModuleType]
-JOB = str(uuid.UUID(int=1))
-VERTICES = np.array([[0, 0, 0], [2, 0, 0], [2, 1, 0], [0, 1, 1]], np.float32)
-FACES = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
-MESH = {"vertices": VERTICES, "faces": FACES, "colours": np.full((4, 3), 1.0, np.float32)}
-UV = np.linspace(0, 1, 12, dtype=np.float32).reshape(6, 2)
-
-
-class Growing:
-    """An object of a job, and the previews that come for it."""
-
-    def __init__(self, part: Part) -> None:
-        self.part, self.seq = part, 0
-        self.studio = part("pump").studio()
-        self.target = part("scene.target")
-        self.target.make(bpy.context, JOB, "Mushroom", 3.0)
-        bpy.ops.ed.undo_push(message="Generate")
-
-    def preview(self, form: str, **arrays: np.ndarray) -> None:
-        self.seq += 1
-        base = None if form == "mesh" else "t"
-        assert self.studio.previews.take(Preview(JOB, self.seq, "coarse", form, "t", base), arrays)  # type: ignore[arg-type]
-
-    def result(self) -> None:
-        arrays = {"vertices": VERTICES, "faces": FACES, "uv": UV, "texture": np.frombuffer(png(), np.uint8)}
-        self.studio.previews.finish(Result(JOB, {}), arrays)
-
-    def sync(self, previews: bool = True) -> int:
-        return self.part("scene.sync").update(self.studio, 1.0, previews)
-
-    @property
-    def object(self) -> Any:
-        return self.target.find(JOB)
-
-
-def png() -> bytes:
-    """Two by two, written by Blender."""
-    image = bpy.data.images.new("png", 2, 2)
-    image.pixels.foreach_set(np.array([1, 0, 0, 1] * 4, np.float32))
-    image.pack()
-    data = bytes(image.packed_file.data)
-    bpy.data.images.remove(image)
-    return io.BytesIO(data).read()
-
-
-@pytest.fixture
-def growing(blender: Any, part: Part) -> Growing:
-    bpy.context.scene.cursor.location = (1, 2, 3)
-    return Growing(part)
-
-
-def positions(made: Any) -> np.ndarray:
-    values = np.empty(3 * len(made.data.vertices), np.float32)
-    made.data.attributes["position"].data.foreach_get("vector", values)
-    return values.reshape(-1, 3)
 
 
 def test_a_place_is_made_at_the_cursor_in_a_collection_of_its_own(growing: Growing) -> None:
@@ -122,12 +66,6 @@ def test_a_second_preview_does_not_have_the_shader_compiled_again(growing: Growi
     assert "Material" not in changed
 
 
-def base_colour_node(made: Any) -> Any:
-    nodes = made.data.materials[0].node_tree.nodes
-    principled = next(n for n in nodes if n.bl_idname == "ShaderNodeBsdfPrincipled")
-    return principled.inputs["Base Color"].links[0].from_node
-
-
 def test_positions_and_colours_change_alone(growing: Growing) -> None:
     growing.preview("mesh", **MESH)
     growing.sync()
@@ -147,6 +85,8 @@ def test_a_painted_texture_is_shown_while_it_is_painted(growing: Growing) -> Non
     image = base_colour_node(growing.object).image
     assert tuple(image.size) == (4, 2)
     assert tuple(image.pixels[-4:]) == (1, 0, 0, 1)  # the top row is the last in Blender
+    growing.preview("mesh", **MESH)
+    growing.sync()
     growing.preview("texture", uv=UV, texture=pixels)
     growing.sync()
     assert len(bpy.data.images) == 1
@@ -309,18 +249,25 @@ def test_the_box_of_a_refused_job_is_taken_away_but_nothing_with_faces_is(growin
     assert other.object is not None
 
 
-def test_large_previews_are_written_within_a_frame_or_two(growing: Growing) -> None:
-    import time
-
+def test_a_large_preview_keeps_the_main_thread_no_longer_than_an_artist_feels(growing: Growing) -> None:
     count = 50_000
-    angles = np.linspace(0, 1, count * 3, dtype=np.float32).reshape(-1, 3)
+    points = np.random.default_rng(0).random((count, 3), np.float32)
     faces = np.random.default_rng(0).integers(0, count, (100_000, 3)).astype(np.int32)
-    growing.preview("mesh", vertices=angles, faces=faces, colours=angles)
-    growing.sync()
-    growing.preview("colours", colours=angles[::-1].copy())
-    started = time.perf_counter()
-    growing.sync()
-    assert time.perf_counter() - started < 0.15
+    corners, pixels = np.resize(UV, (300_000, 2)), np.zeros((1024, 1024, 3), np.uint8)
+
+    def milliseconds(form: str, **arrays: np.ndarray) -> float:
+        growing.preview(form, **arrays)
+        started = time.thread_time()
+        growing.sync()
+        return 1000 * (time.thread_time() - started)
+
+    for _ in range(3):  # the first of each is also the slowest
+        whole = milliseconds("mesh", vertices=points, faces=faces, colours=points)
+        moved = milliseconds("positions", vertices=points)
+        coloured = milliseconds("colours", colours=points)
+        painted = milliseconds("texture", uv=corners, texture=pixels)
+    assert whole < 45
+    assert max(moved, coloured, painted) < 8
 
 
 def test_a_picture_that_cannot_be_read_is_a_sentence(blender: Any, part: Part, tmp_path: Path) -> None:
