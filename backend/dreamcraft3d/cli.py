@@ -90,7 +90,7 @@ class ProgressBars:
     def sampled(self, stage: str, done: int, pictures: object) -> None:
         """See :meth:`pictured`."""
 
-    def pictured(self, picture: object) -> None:
+    def pictured(self, pictures: object) -> None:
         """Pictures and shapes are not shown in a terminal."""
 
     def shaped(self, stage: str, surface: object) -> None:
@@ -98,6 +98,9 @@ class ProgressBars:
 
     def wants_stop(self) -> bool:
         return self.stop
+
+    def wants_next(self, stage: str) -> bool:
+        return False
 
 
 def _run(folder: RunFolder, request: Request) -> None:
