@@ -45,7 +45,9 @@ def test_the_copy_is_an_object_of_its_own_beside_the_one_that_grows(painted: Gro
     copy, made = kept(), painted.object
     assert np.allclose(positions(copy), positions(made))
     assert (copy.data, copy.data.materials[0], image_of(copy)) != (made.data, made.data.materials[0], image_of(made))
-    assert not [key for one in (copy, copy.data, copy.data.materials[0]) for key in dict(one.items()) if "dreamcraft" in key]
+    assert not [
+        key for one in (copy, copy.data, copy.data.materials[0]) for key in dict(one.items()) if "dreamcraft" in key
+    ]
     assert [c.name for c in copy.users_collection] == [c.name for c in made.users_collection]
     bpy.context.view_layer.update()
     width = max(c[0] for c in made.bound_box) * 2 * made.scale[0]

@@ -135,7 +135,7 @@ class Driver:
 
     def _run(self) -> dict[str, object] | None:
         means = self.ladder.means
-        priors = run_priors(self.request.preset.priors, self.device, means)
+        priors = run_priors(self.request.preset.priors, self.device, means, self.request.negative)
         mesh, placement = self._given_mesh()
         reference = self._reference(priors, mesh)
         self.observer.pictured(reference_pictures(reference))
