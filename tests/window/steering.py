@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import bpy
 
 sys.path.insert(0, os.path.dirname(__file__))
-from driving import Condition, install, name_backend, order, press, run, shoot, sidebar, soon, studio, view
+from driving import ADDON, Condition, install, name_backend, order, press, run, shoot, sidebar, soon, studio, view
 
 
 def job(name: str) -> str:
@@ -21,8 +21,12 @@ def told(name: str) -> str:
     return studio().jobs.state(job(name))
 
 
-def tall() -> None:
-    """The Jobs panel in sight, the form as small as it goes."""
+def unfold_jobs() -> None:
+    """The Jobs panel open, and in sight."""
+    panel = sys.modules[f"{ADDON}.panels.jobs"].DREAMCRAFT3D_PT_jobs
+    bpy.utils.unregister_class(panel)
+    panel.bl_idname, panel.bl_options = f"{panel.bl_idname}_open", set()
+    bpy.utils.register_class(panel)
     with bpy.context.temp_override(**(view() | {"region": sidebar()})):
         bpy.ops.view2d.scroll_down(page=True)
 
@@ -40,7 +44,8 @@ def session() -> Iterator[Condition]:
     yield from shoot("s1-running")
     press("dreamcraft3d.move", job=job(third), where="front")
     yield lambda: studio().jobs.by_id[job(third)].position < studio().jobs.by_id[job(second)].position
-    tall()
+    unfold_jobs()
+    yield soon()
     yield from shoot("s2-queue-of-three")
     press("dreamcraft3d.keep", job=job(first))
     press("dreamcraft3d.advance", job=job(first))
@@ -53,7 +58,9 @@ def session() -> Iterator[Condition]:
     press("dreamcraft3d.cancel", job=job(second))
     press("dreamcraft3d.cancel", job=job(third))
     press("dreamcraft3d.resume_all")
-    yield lambda: told(first) == "running" and studio().jobs.by_id[job(first)].stage == "texture"
+    yield lambda: told(first) == "running"
+    press("dreamcraft3d.advance", job=job(first))
+    yield lambda: studio().jobs.by_id[job(first)].stage == "texture"
     yield from shoot("s5-going-on")
     press("dreamcraft3d.advance", job=job(first))
     yield lambda: told(first) == "done"

@@ -19,7 +19,7 @@ GIB = 1 << 30
 SECONDS = {"embedded": 180.0, "draft": 40.0}
 """Of the package's presets on two cores of a processor, before there are jobs to tell by."""
 MEMORY = {"12gb": 8 * GIB, "paper": 16 * GIB, "as-released": 16 * GIB}
-"""Of a graphics card: the smallest usual one that all stages fit on, by the means that ``dreamcraft3d plan`` finds."""
+"""Of a graphics card: the smallest of 8, 12, 16 and 24 GiB that all stages fit on, by the means that a plan finds."""
 EMBEDDED_MEMORY = round(1.5 * GIB)
 """Of the computer, with the embedded models: the most that was measured."""
 
