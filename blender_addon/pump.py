@@ -34,6 +34,7 @@ class _Held:
     pace = Pace()
     shown: object = None
     untold = False
+    in_status_bar = False
 
 
 def studio() -> Studio:
@@ -83,6 +84,7 @@ def _show(written: bool) -> None:
         _redraw(("WINDOW", "UI"))
     elif _Held.untold and pace.may_tell(now):
         _redraw(("UI",))
+        _redraw_status_bar(_Held.studio)
     else:
         return
     pace.told(now)
@@ -141,6 +143,17 @@ def _saving(*_: object) -> None:
 def _undone(*_: object) -> None:
     """The scene is as it was before something was written: write it again."""
     studio().watch(target.growing_jobs())
+
+
+def _redraw_status_bar(now: Studio | None) -> None:
+    """It lies in no screen, so it is asked for by its text; not while a tool shows its own there."""
+    if now is None or (now.jobs.running is None and not _Held.in_status_bar):
+        return
+    _Held.in_status_bar = now.jobs.running is not None
+    for window in bpy.context.window_manager.windows:
+        if not window.modal_operators:
+            with bpy.context.temp_override(window=window):
+                bpy.context.workspace.status_text_set_internal(None)
 
 
 def _redraw(regions: tuple[str, ...]) -> None:

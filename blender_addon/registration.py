@@ -7,13 +7,14 @@ import bpy
 
 from . import pump
 from .operators import backend as backend_operators
-from .operators import generate, job, logs, seed, view
+from .operators import generate, job, keep, logs, seed, view
 from .panels import backend as backend_panel
-from .panels import jobs, main, progress
+from .panels import details, jobs, main, progress, status_bar
 from .props import form, preferences
 
 MODULES = (
-    form, preferences, generate, job, backend_operators, logs, seed, view, main, progress, jobs, backend_panel,
+    form, preferences, generate, job, keep, backend_operators, logs, seed, view, main, details, progress, jobs,
+    backend_panel,
 )  # fmt: skip
 CLASSES = tuple(one for module in MODULES for one in module.CLASSES)
 
@@ -23,12 +24,14 @@ def register() -> None:
     for one in CLASSES:
         bpy.utils.register_class(one)
     bpy.types.Scene.dreamcraft3d = bpy.props.PointerProperty(type=form.DREAMCRAFT3D_PG_form)
+    bpy.types.STATUSBAR_HT_header.append(status_bar.draw)
     pump.begin()
 
 
 def unregister() -> None:
     """Take everything away, in the opposite order."""
     pump.end()
+    bpy.types.STATUSBAR_HT_header.remove(status_bar.draw)
     del bpy.types.Scene.dreamcraft3d
     for one in reversed(CLASSES):
         bpy.utils.unregister_class(one)

@@ -38,6 +38,7 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="The GLB to write; 
 PresetName = Annotated[str, typer.Option("--preset", help="embedded, draft, or another of `dreamcraft3d presets`.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed makes the same object.")]
 Until = Annotated[str, typer.Option(help="The last stage: reference, coarse, geometry or texture.")]
+Negative = Annotated[str, typer.Option("--avoid", help='What it shall not be: "a blue mushroom".')]
 Image = Annotated[Path | None, typer.Option("--image", help="A picture of the object from its front.")]
 
 
@@ -90,7 +91,7 @@ class ProgressBars:
     def sampled(self, stage: str, done: int, pictures: object) -> None:
         """See :meth:`pictured`."""
 
-    def pictured(self, picture: object) -> None:
+    def pictured(self, pictures: object) -> None:
         """Pictures and shapes are not shown in a terminal."""
 
     def shaped(self, stage: str, surface: object) -> None:
@@ -98,6 +99,9 @@ class ProgressBars:
 
     def wants_stop(self) -> bool:
         return self.stop
+
+    def wants_next(self, stage: str) -> bool:
+        return False
 
 
 def _run(folder: RunFolder, request: Request) -> None:
@@ -127,6 +131,7 @@ def _start(
     first: StageName = "coarse",
     image: Path | None = None,
     mesh: Path | None = None,
+    negative: str = "",
 ) -> None:
     from dreamcraft3d.picture.load import load_picture
     from dreamcraft3d.picture.matting import cut_out
@@ -140,8 +145,9 @@ def _start(
         raise UserError(f'There is no stage "{until}" here.', f"Stages: {', '.join(stages)}.")
     if not prompt and image is None:
         raise UserError("There is nothing to make.", 'Give a prompt, such as "a red mushroom", or --image FILE.')
-    if prompt and not settings.priors.full:  # full-size models know all words
-        _check_prompt(prompt)
+    for words in (prompt, negative):
+        if words and not settings.priors.full:  # full-size models know all words
+            _check_prompt(words)
     if image is not None:
         picture = load_picture(image)
         if settings.priors.matting == EMBEDDED:  # a network is too slow to be asked twice
@@ -153,6 +159,7 @@ def _start(
     request = Request(
         output=output.name,
         prompt=prompt,
+        negative=negative,
         image=copies["image"],
         mesh=copies["mesh"],
         preset=settings,
@@ -182,9 +189,10 @@ def generate(
     seed: Seed = 0,
     until: Until = "texture",
     output: Output = Path("out/object.glb"),
+    negative: Negative = "",
 ) -> None:
     """Make an object from a prompt, a picture, or both."""
-    _start(output, prompt.strip(), preset, seed, until, image=image)
+    _start(output, prompt.strip(), preset, seed, until, image=image, negative=negative.strip())
 
 
 @app.command()
@@ -195,9 +203,10 @@ def texture(
     preset: PresetName = "embedded",
     seed: Seed = 0,
     output: Output = Path("out/textured.glb"),
+    negative: Negative = "",
 ) -> None:
     """Paint a mesh you have."""
-    _start(output, prompt.strip(), preset, seed, "texture", first="texture", image=image, mesh=mesh)
+    _start(output, prompt.strip(), preset, seed, "texture", "texture", image, mesh, negative.strip())
 
 
 @app.command()
@@ -209,9 +218,10 @@ def sculpt(
     seed: Seed = 0,
     until: Until = "texture",
     output: Output = Path("out/sculpted.glb"),
+    negative: Negative = "",
 ) -> None:
     """Reshape and paint a mesh you have."""
-    _start(output, prompt.strip(), preset, seed, until, first="geometry", image=image, mesh=mesh)
+    _start(output, prompt.strip(), preset, seed, until, "geometry", image, mesh, negative.strip())
 
 
 @app.command()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from dreamcraft3d_protocol.messages import Error, Fault, JobList, JobState, Message
@@ -17,14 +18,20 @@ STAGES = {
     "texture": "Painting",
     "export": "Finishing",
 }
+ADVANCING = ("coarse", "geometry", "texture")
+"""Stages that can be ended before their steps are done."""
 STATES = {
     "queued": "Waiting",
     "running": "Working",
+    "pausing": "Pausing",
+    "paused": "Paused",
     "cancelling": "Stopping",
     "cancelled": "Stopped",
     "done": "Done",
     "failed": "Failed",
 }
+RUNNING = ("running", "pausing", "cancelling")
+"""States of a job that the worker has."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +60,18 @@ def progress_of(job: JobState) -> Progress:
     stage = "Done" if done else STAGES.get(job.stage, job.stage.title())
     number = f"{job.stage_index + 1} of {job.stage_count}"
     step = f"Step {job.step} of {job.steps}" if job.steps > 1 and not done else ""
-    eta = f"{duration(job.eta_seconds)} left in this stage" if job.eta_seconds and job.state == "running" else ""
+    eta = time_left(job) if job.state == "running" else ""
     bar = "Done" if done else f"{STATES[job.state]}, {whole:.0%}"
     return Progress(
         Level(whole, bar), Level(1.0 if done else ratio, stage if done else f"{stage} ({number})"), step, eta
     )
+
+
+def time_left(job: JobState) -> str:
+    """Of the stage and of the whole job, as far as it is known."""
+    stage = f"{duration(job.eta_seconds)} left in this stage" if job.eta_seconds else ""
+    whole = f"{duration(job.left_seconds)} until it is done" if job.left_seconds else ""
+    return ", ".join(words for words in (stage, whole) if words)
 
 
 def duration(seconds: float) -> str:
@@ -109,29 +123,72 @@ class Jobs:
         return known.state if known is not None else ""
 
     def may_cancel(self, job: str) -> bool:
+        return self.state(job) in ("queued", "running", "pausing", "paused")
+
+    def may_pause(self, job: str) -> bool:
         return self.state(job) in ("queued", "running")
 
     def may_resume(self, job: str) -> bool:
-        return self.state(job) in ("cancelled", "failed")
+        return self.state(job) in ("paused", "cancelled", "failed")
 
     def may_forget(self, job: str) -> bool:
-        return self.state(job) in ("queued", "cancelled", "failed", "done")
+        return self.state(job) in ("queued", "paused", "cancelled", "failed", "done")
+
+    def may_advance(self, job: str) -> bool:
+        """Whether its stage can be ended before its steps are done, and has not been asked to end."""
+        known = self.by_id.get(job)
+        if known is None or known.state != "running":
+            return False
+        return known.stage in ADVANCING and known.stage not in known.advanced
+
+    def may_move(self, job: str) -> bool:
+        """Whether there are others that wait, too."""
+        return self.state(job) == "queued" and sum(known.state == "queued" for known in self.by_id.values()) > 1
+
+    def that(self, allowed: Callable[[str], bool]) -> list[str]:
+        """The ids of the jobs with which something may be done, in the order of the queue."""
+        return [known.job for known in sorted(self.by_id.values(), key=lambda j: j.position) if allowed(known.job)]
+
+    @property
+    def paused(self) -> list[str]:
+        """The ids of those that are paused, in the order of the queue."""
+        return self.that(lambda job: self.state(job) == "paused")
 
     @property
     def active(self) -> bool:
         """Whether anything is being computed, or waits for it."""
-        return any(job.state in ("queued", "running", "cancelling") for job in self.by_id.values())
+        return any(job.state in ("queued", *RUNNING) for job in self.by_id.values())
+
+    @property
+    def running(self) -> JobState | None:
+        """The one that the worker has."""
+        return next((job for job in self.by_id.values() if job.state in RUNNING), None)
 
     def newest_first(self) -> list[JobState]:
         return sorted(self.by_id.values(), key=lambda job: job.created, reverse=True)
+
+    def in_turn(self) -> list[JobState]:
+        """What runs, what waits in the order of the queue, and then the others, the newest first."""
+        waits = ("queued", "paused")
+
+        def turn(job: JobState) -> tuple[int, int]:
+            if job.state in waits:
+                return 1, job.position
+            return (0, 0) if job.state in RUNNING else (2, 0)
+
+        return sorted(self.newest_first(), key=turn)
 
     def in_focus(self, chosen: str) -> str:
         """The job to show: the chosen one, or else the one that runs, or else the newest; empty if there is none."""
         if chosen in self.by_id or chosen in self.ordered:
             return chosen
         jobs = self.newest_first()
-        running = [job for job in jobs if job.state in ("running", "cancelling")]
-        return next((job.job for job in running), "") or next(iter(self.ordered), "") or next((j.job for j in jobs), "")
+        running = self.running
+        return (
+            (running.job if running is not None else "")
+            or next(iter(self.ordered), "")
+            or next((j.job for j in jobs), "")
+        )
 
 
 def title_of(job: JobState) -> str:

@@ -3,18 +3,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dreamcraft3d_protocol.messages import Welcome
+from dreamcraft3d_protocol.messages import PresetInfo, Welcome
+
+from .jobs import duration
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A preset's name for the backend, its label of a word or two, and what it is."""
+    """A preset's name for the backend, its label of a word or two, what it is, takes, and does otherwise than Demo."""
 
     name: str
     label: str
     about: str
+    seconds: float | None = None
+    memory_bytes: int | None = None
+    changes: tuple[str, ...] = ()
+
+    @property
+    def estimate(self) -> str:
+        """What it takes: ``About 3 min, 1.5 GB of memory``; empty where nothing is known."""
+        time = "" if self.seconds is None else f"about {duration(self.seconds)}"
+        memory = "" if self.memory_bytes is None else f"{gigabytes(self.memory_bytes)} of memory"
+        words = ", ".join(part for part in (time, memory) if part)
+        return words[:1].upper() + words[1:]
 
 
 BUILT_IN = {
@@ -27,9 +40,20 @@ def presets(welcome: Welcome | None) -> list[Preset]:
     """Those that may be chosen, the built-in ones first."""
     if welcome is None or not welcome.presets:
         return list(BUILT_IN.values())
-    told = {info.name: Preset(info.name, info.name.replace("-", " ").title(), info.about) for info in welcome.presets}
-    known = [preset for name, preset in BUILT_IN.items() if name in told]
+    told = {info.name: _told(info) for info in welcome.presets}
+    known = [replace(told[name], label=own.label, about=own.about) for name, own in BUILT_IN.items() if name in told]
     return known + [preset for name, preset in told.items() if name not in BUILT_IN]
+
+
+def _told(info: PresetInfo) -> Preset:
+    label = info.name.replace("-", " ").title()
+    return Preset(info.name, label, info.about, info.seconds, info.memory_bytes, info.changes)
+
+
+def gigabytes(count: int) -> str:
+    """Bytes as one says them: ``1.5 GB``, ``24 GB``."""
+    size = count / (1 << 30)
+    return f"{size:.1f} GB" if size < 10 else f"{size:.0f} GB"
 
 
 def preset(name: str, welcome: Welcome | None) -> Preset:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dreamcraft3d_protocol.arrays import Arrays
@@ -17,7 +17,7 @@ from dreamcraft3d_protocol.client import Client, local_target
 from dreamcraft3d_protocol.codec import Received
 from dreamcraft3d_protocol.connection import Connection
 from dreamcraft3d_protocol.errors import ProtocolError
-from dreamcraft3d_protocol.messages import Message, Refused, Shutdown, Welcome, Worker
+from dreamcraft3d_protocol.messages import Message, PresetInfo, Presets, Refused, Shutdown, Welcome, Worker
 
 from ..link.backend_python import Search, candidates
 from ..link.install import Installation, InstallError, backend_source, check_room, plan
@@ -81,6 +81,7 @@ class Session:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.worker: Worker | None = None
+        self._presets: tuple[PresetInfo, ...] | None = None
         self._client = Client(local_target(settings.data), "blender", settings.version)
         self._search = self._new_search()
         self._installation: Installation | None = None
@@ -95,8 +96,9 @@ class Session:
 
     @property
     def welcome(self) -> Welcome | None:
-        """What the backend said of itself, once it has."""
-        return self._client.welcome
+        """What the backend said of itself, once it has; its presets as it knows them now."""
+        said = self._client.welcome
+        return said if said is None or self._presets is None else replace(said, presets=self._presets)
 
     @property
     def connected(self) -> bool:
@@ -123,6 +125,8 @@ class Session:
         for message, _ in letters:
             if isinstance(message, Worker):
                 self.worker = message
+            elif isinstance(message, Welcome | Presets):
+                self._presets = message.presets
             elif isinstance(message, Refused):
                 self._refusal = message.code
         if self._installation is not None:

@@ -12,6 +12,7 @@ from dreamcraft3d_protocol.messages import Worker
 
 from ..link.backend_python import Search
 from ..link.install import Installation
+from .presets import gigabytes
 
 Phase = Literal[
     "searching", "missing", "installing", "off", "starting", "connecting", "ready", "busy", "refused", "lost", "failed"
@@ -31,6 +32,7 @@ class Status:
         mend: the button that helps, or empty.
         factor: how far an installation is, from 0 to 1.
         device: what computes, or empty.
+        memory: how much of it is taken, in words, or empty.
     """
 
     phase: Phase
@@ -39,6 +41,7 @@ class Status:
     mend: Mend = ""
     factor: float = 0.0
     device: str = ""
+    memory: str = ""
 
 
 def status_of(
@@ -80,10 +83,19 @@ def status_of(
 def _open(worker: Worker | None) -> Status:
     if worker is None:
         return Status("ready", "Ready")
-    device = DEVICES.get(worker.device, worker.device.upper())
+    device = worker.name or DEVICES.get(worker.device, worker.device.upper())
     if worker.state == "failed":
         return Status("failed", "Cannot Compute", worker.sentence, "restart_backend", device=device)
+    memory = _memory(worker)
     if worker.state == "busy":
-        return Status("busy", "Working", device=device)
-    titles = {"ready": "Ready", "starting": "Warming Up", "restarting": "Restarting"}
-    return Status("ready", titles[worker.state], worker.sentence, device=device)
+        return Status("busy", "Working", device=device, memory=memory)
+    titles = {"ready": "Ready", "starting": "Warming Up", "restarting": "Restarting", "resting": "Resting"}
+    return Status("ready", titles[worker.state], worker.sentence, device=device, memory=memory)
+
+
+def _memory(worker: Worker) -> str:
+    """Of a graphics card, what is free; of a processor, what the worker has taken, too."""
+    if not worker.memory_bytes:
+        return ""
+    free = f"{gigabytes(worker.free_bytes)} of {gigabytes(worker.memory_bytes)} free"
+    return free if worker.device == "cuda" else f"{gigabytes(worker.used_bytes)} taken, {free}"

@@ -10,17 +10,21 @@ from dataclasses import dataclass
 from dreamcraft3d_protocol.arrays import Arrays
 from dreamcraft3d_protocol.codec import Received
 from dreamcraft3d_protocol.messages import (
+    Advance,
     Attach,
     Cancel,
     Detach,
     Error,
     Fault,
     Forget,
+    Move,
+    Pause,
     Preview,
     Result,
     Resume,
     Submit,
     Welcome,
+    Where,
     Whole,
 )
 
@@ -38,11 +42,13 @@ class Wish:
         prompt: words, or empty where there is a picture.
         preset: by name.
         seed: the same one makes the same object.
+        negative: words for what it shall not be, or empty.
     """
 
     prompt: str
     preset: str
     seed: int
+    negative: str = ""
 
     @property
     def name(self) -> str:
@@ -85,7 +91,9 @@ class Studio:
             ProtocolError: it cannot be sent as it is.
         """
         job = str(uuid.uuid4())
-        self.session.send(Submit(job, wish.prompt, wish.preset, wish.seed, name=wish.name), arrays)
+        self.session.send(
+            Submit(job, wish.prompt, wish.preset, wish.seed, name=wish.name, negative=wish.negative), arrays
+        )
         self.session.want()
         self.trouble = None
         self._watched.add(job)
@@ -95,6 +103,28 @@ class Studio:
     def cancel(self, job: str) -> None:
         """Stop it after its present step; it can go on later."""
         self.session.send(Cancel(job))
+
+    def pause(self, job: str) -> None:
+        """Let it rest after its present step; it keeps its place, and goes on when it is resumed."""
+        self.session.send(Pause(job))
+
+    def pause_all(self) -> None:
+        """Let everything rest, so that the backend gives its memory back; what waits first, so that nothing begins."""
+        for job in reversed(self.jobs.that(self.jobs.may_pause)):
+            self.pause(job)
+
+    def resume_all(self) -> None:
+        """Let everything that is paused go on."""
+        for job in self.jobs.paused:
+            self.resume(job)
+
+    def advance(self, job: str) -> None:
+        """End its present stage as if its steps were done, and go on with the next."""
+        self.session.send(Advance(job, self.jobs.by_id[job].stage))
+
+    def move(self, job: str, where: Where) -> None:
+        """Give it another place among those that wait."""
+        self.session.send(Move(job, where))
 
     def resume(self, job: str) -> None:
         """Let it go on from where it was."""

@@ -39,7 +39,7 @@ class DREAMCRAFT3D_OT_generate(bpy.types.Operator):
 
     def execute(self, context):
         form = context.scene.dreamcraft3d
-        wish = Wish(form.prompt.strip(), form.preset, form.seed)
+        wish = Wish(form.prompt.strip(), form.preset, form.seed, form.negative.strip())
         try:
             arrays = read_picture(form.picture)
             job = pump.studio().generate(wish, arrays)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What can be done with a job: cancel, resume, forget, place in this scene."""
+"""What can be done with a job: cancel, pause, resume, hurry, move, forget, place in this scene."""
 
 import bpy
-from bpy.props import StringProperty
+from bpy.props import EnumProperty, StringProperty
 
 from .. import pump
 from ..core.jobs import title_of
@@ -36,6 +36,77 @@ class DREAMCRAFT3D_OT_resume(JobOperator, bpy.types.Operator):
 
     def execute(self, context):
         pump.studio().resume(self.job)
+        return {"FINISHED"}
+
+
+class DREAMCRAFT3D_OT_pause(JobOperator, bpy.types.Operator):
+    """Let it rest after the present step. It keeps its place; when nothing else is to be done, the memory is given back"""
+
+    bl_idname = "dreamcraft3d.pause"
+    bl_label = "Pause"
+
+    def execute(self, context):
+        pump.studio().pause(self.job)
+        return {"FINISHED"}
+
+
+class DREAMCRAFT3D_OT_pause_all(bpy.types.Operator):
+    """Let all jobs rest, so that the graphics card and the memory are free for other work"""
+
+    bl_idname = "dreamcraft3d.pause_all"
+    bl_label = "Pause All"
+    bl_options = {"REGISTER", "INTERNAL"}  # noqa: RUF012
+
+    def execute(self, context):
+        pump.studio().pause_all()
+        return {"FINISHED"}
+
+
+class DREAMCRAFT3D_OT_resume_all(bpy.types.Operator):
+    """Let all paused jobs go on, in the order of the queue"""
+
+    bl_idname = "dreamcraft3d.resume_all"
+    bl_label = "Resume All"
+    bl_options = {"REGISTER", "INTERNAL"}  # noqa: RUF012
+
+    def execute(self, context):
+        pump.studio().resume_all()
+        return {"FINISHED"}
+
+
+class DREAMCRAFT3D_OT_advance(JobOperator, bpy.types.Operator):
+    """Leave out the rest of this stage's steps: the object is good enough for the next stage. This cannot be taken back"""
+
+    bl_idname = "dreamcraft3d.advance"
+    bl_label = "Go to Next Stage"
+
+    def execute(self, context):
+        studio = pump.studio()
+        if not studio.jobs.may_advance(self.job):
+            self.report({"INFO"}, "This stage is ending already.")
+            return {"CANCELLED"}
+        studio.advance(self.job)
+        return {"FINISHED"}
+
+
+class DREAMCRAFT3D_OT_move(JobOperator, bpy.types.Operator):
+    """Change the order in which waiting jobs are done. Ctrl-click moves it all the way"""
+
+    bl_idname = "dreamcraft3d.move"
+    bl_label = "Move in Queue"
+
+    where: EnumProperty(
+        items=[("front", "Front", ""), ("up", "Up", ""), ("down", "Down", ""), ("back", "Back", "")],
+        default="up", options={"HIDDEN", "SKIP_SAVE"},
+    )  # fmt: skip
+
+    def invoke(self, context, event):
+        if event.ctrl:
+            self.where = {"up": "front", "down": "back"}.get(self.where, self.where)
+        return self.execute(context)
+
+    def execute(self, context):
+        pump.studio().move(self.job, self.where)
         return {"FINISHED"}
 
 
@@ -75,4 +146,14 @@ class DREAMCRAFT3D_OT_attach(JobOperator, bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (DREAMCRAFT3D_OT_cancel, DREAMCRAFT3D_OT_resume, DREAMCRAFT3D_OT_forget, DREAMCRAFT3D_OT_attach)
+CLASSES = (
+    DREAMCRAFT3D_OT_cancel,
+    DREAMCRAFT3D_OT_pause,
+    DREAMCRAFT3D_OT_pause_all,
+    DREAMCRAFT3D_OT_resume,
+    DREAMCRAFT3D_OT_resume_all,
+    DREAMCRAFT3D_OT_advance,
+    DREAMCRAFT3D_OT_move,
+    DREAMCRAFT3D_OT_forget,
+    DREAMCRAFT3D_OT_attach,
+)

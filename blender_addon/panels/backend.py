@@ -36,6 +36,8 @@ class DREAMCRAFT3D_PT_backend(SidebarPanel, bpy.types.Panel):
         layout.label(text=title, icon=ICONS.get(status.phase, "TIME"), translate=False)
         if status.phase == "installing":
             layout.progress(factor=status.factor, text=f"{status.factor:.0%}", translate=False)
+        if status.memory:
+            layout.label(text=status.memory, icon="MEMORY", translate=False)
         if status.sentence:
             draw_sentence(context, layout, status.sentence)
         column = layout.column(align=True)

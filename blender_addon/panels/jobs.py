@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The jobs that the backend keeps, newest first."""
+"""The jobs that the backend keeps: what runs, what waits in its order, then the others."""
 
 import bpy
 
@@ -11,8 +11,10 @@ MAX_SHOWN = 10
 ICONS = {
     "queued": "TIME",
     "running": "PLAY",
-    "cancelling": "PAUSE",
-    "cancelled": "PAUSE",
+    "pausing": "PAUSE",
+    "paused": "PAUSE",
+    "cancelling": "CANCEL",
+    "cancelled": "CANCEL",
     "done": "CHECKMARK",
     "failed": "ERROR",
 }
@@ -28,13 +30,24 @@ class DREAMCRAFT3D_PT_jobs(SidebarPanel, bpy.types.Panel):
     def draw(self, context):
         layout = self.layout
         jobs = pump.studio().jobs
-        listed = jobs.newest_first()
+        listed = jobs.in_turn()
         if not listed:
             draw_sentence(context, layout, "No jobs yet. What you generate is kept here.")
+        row = layout.row(align=True)
+        if jobs.that(jobs.may_pause):
+            row.operator("dreamcraft3d.pause_all", icon="PAUSE")
+        if jobs.paused:
+            row.operator("dreamcraft3d.resume_all", icon="PLAY")
         column = layout.column(align=True)
         for job in listed[:MAX_SHOWN]:
             row = column.row(align=True)
             row.label(text=f"{title_of(job)}: {STATES[job.state]}", icon=ICONS[job.state], translate=False)
+            if jobs.may_move(job.job):
+                for where, icon in (("up", "TRIA_UP"), ("down", "TRIA_DOWN")):
+                    button = row.operator("dreamcraft3d.move", text="", icon=icon)
+                    button.job, button.where = job.job, where
+            if jobs.may_pause(job.job):
+                row.operator("dreamcraft3d.pause", text="", icon="PAUSE").job = job.job
             if jobs.may_resume(job.job):
                 row.operator("dreamcraft3d.resume", text="", icon="PLAY").job = job.job
             if jobs.may_cancel(job.job):

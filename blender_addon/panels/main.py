@@ -48,6 +48,8 @@ class DREAMCRAFT3D_PT_main(SidebarPanel, bpy.types.Panel):
         button = layout.column()
         button.scale_y = 1.6
         button.operator("dreamcraft3d.generate", icon="SHADERFX")
+        if chosen.estimate:
+            draw_sentence(context, layout, chosen.estimate)
         status = studio.session.status
         if status.mend and status.phase not in ("off", "installing"):
             draw_sentence(context, layout, f"{status.title}. See Backend below.", "ERROR")

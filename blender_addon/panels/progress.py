@@ -58,12 +58,20 @@ class DREAMCRAFT3D_PT_progress(SidebarPanel, bpy.types.Panel):
             if made is not None and not target.writable(made):
                 draw_sentence(context, layout, "The object is brought up to date when you leave this mode.", "PAUSE")
         row = layout.row(align=True)
-        if studio.jobs.may_cancel(known.job):
-            row.operator("dreamcraft3d.cancel", icon="CANCEL").job = known.job
+        if studio.jobs.may_pause(known.job):
+            row.operator("dreamcraft3d.pause", icon="PAUSE").job = known.job
         if studio.jobs.may_resume(known.job):
             row.operator("dreamcraft3d.resume", icon="PLAY").job = known.job
+        if studio.jobs.may_cancel(known.job):
+            row.operator("dreamcraft3d.cancel", icon="CANCEL").job = known.job
+        column = layout.column(align=True)
+        if studio.jobs.may_advance(known.job):
+            column.operator("dreamcraft3d.advance", icon="FF").job = known.job
+        made = target.find(known.job)
+        if made is not None and target.growing(made) and len(made.data.polygons) > 0:
+            column.operator("dreamcraft3d.keep", icon="DUPLICATE").job = known.job
         if context.space_data is not None and context.space_data.shading.type in ("SOLID", "WIREFRAME"):
-            row.operator("dreamcraft3d.show_colors", icon="SHADING_TEXTURE")
+            column.operator("dreamcraft3d.show_colors", icon="SHADING_TEXTURE")
 
 
 class DREAMCRAFT3D_PT_samples(SidebarPanel, bpy.types.Panel):
@@ -85,4 +93,20 @@ class DREAMCRAFT3D_PT_samples(SidebarPanel, bpy.types.Panel):
         self.layout.template_icon(icon_value=pump.pictures().icon(job, "samples"), scale=SAMPLES_SCALE)
 
 
-CLASSES = (DREAMCRAFT3D_PT_progress, DREAMCRAFT3D_PT_samples)
+class DREAMCRAFT3D_PT_surface(SidebarPanel, bpy.types.Panel):
+    """How far away the reference's parts are taken to be, and which way they face"""
+
+    bl_idname = "DREAMCRAFT3D_PT_surface"
+    bl_parent_id = DREAMCRAFT3D_PT_progress.bl_idname
+    bl_label = "Depth and Normals"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012
+
+    @classmethod
+    def poll(cls, context):
+        return "surface" in pump.studio().previews.pictures.get(focused(context), {})
+
+    def draw(self, context):
+        self.layout.template_icon(icon_value=pump.pictures().icon(focused(context), "surface"), scale=SAMPLES_SCALE)
+
+
+CLASSES = (DREAMCRAFT3D_PT_progress, DREAMCRAFT3D_PT_samples, DREAMCRAFT3D_PT_surface)

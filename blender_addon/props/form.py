@@ -17,6 +17,9 @@ class DREAMCRAFT3D_PG_form(bpy.types.PropertyGroup):
         name="Picture", description="A picture of the object from its front, instead of words or with them",
         subtype="FILE_PATH",
     )  # fmt: skip
+    negative: StringProperty(
+        name="Avoid", description="What it shall not be, in a few words: blue, wings", maxlen=1000, default=""
+    )
     preset: StringProperty(name="Quality", description="How much is computed", default="embedded")
     seed: IntProperty(
         name="Seed", description="The same seed makes the same object, another one a variation", min=0, max=MAX_SEED

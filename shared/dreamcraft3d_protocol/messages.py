@@ -20,9 +20,10 @@ JobId = Annotated[str, re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")]
 Seed = Annotated[int, range(2**32)]
 FirstStage = Literal["coarse", "geometry", "texture"]
 LastStage = Literal["reference", "coarse", "geometry", "texture"]
-State = Literal["queued", "running", "cancelling", "cancelled", "done", "failed"]
+State = Literal["queued", "running", "pausing", "paused", "cancelling", "cancelled", "done", "failed"]
+Where = Literal["front", "up", "down", "back"]
 Form = Literal["picture", "mesh", "positions", "colours", "texture"]
-Subject = Literal["object", "reference", "samples"]
+Subject = Literal["object", "reference", "samples", "surface"]
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,19 @@ class Fault:
 
 @dataclass(frozen=True)
 class PresetInfo:
-    """A preset that a job may name."""
+    """A preset that a job may name.
+
+    Attributes:
+        seconds: that a job of it takes here, from words to the finished object; None while that cannot be told.
+        memory_bytes: that it needs, of the graphics card where there are full-size models, else of the computer; or None.
+        changes: what it does otherwise than ``embedded``, a few words each, the weightiest first.
+    """
 
     name: str
     about: str
+    seconds: float | None = None
+    memory_bytes: int | None = None
+    changes: tuple[str, ...] = ()
 
 
 # --- client to backend ---
@@ -82,6 +92,7 @@ class Submit(Message):
 
     Attributes:
         prompt: words, or empty where a picture is given.
+        negative: words for what it shall not be, or empty.
         first: the first stage after the reference; ``geometry`` and ``texture`` need a mesh, ``coarse`` takes none.
         until: the last stage.
         name: what the artist calls it.
@@ -95,6 +106,7 @@ class Submit(Message):
     first: FirstStage = "coarse"
     until: LastStage = "texture"
     name: str = ""
+    negative: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,6 +115,39 @@ class Cancel(Message):
 
     kind: ClassVar[str] = "cancel"
     job: JobId
+
+
+@dataclass(frozen=True)
+class Pause(Message):
+    """Let a job rest after its present step: it keeps its checkpoint and its place in the queue.
+
+    While a job is paused and none waits, the backend holds no memory for computing.
+    """
+
+    kind: ClassVar[str] = "pause"
+    job: JobId
+
+
+@dataclass(frozen=True)
+class Advance(Message):
+    """End a stage of a running job as if its steps were done, and go on with the next.
+
+    It ends after its present step, or after the first that leaves an object to go on with. The stage is named so that a
+    message that comes late does not end the next one.
+    """
+
+    kind: ClassVar[str] = "advance"
+    job: JobId
+    stage: str
+
+
+@dataclass(frozen=True)
+class Move(Message):
+    """Give a job that waits another place among those that wait."""
+
+    kind: ClassVar[str] = "move"
+    job: JobId
+    where: Where
 
 
 @dataclass(frozen=True)
@@ -131,7 +176,7 @@ class Whole(Message):
 
 @dataclass(frozen=True)
 class Resume(Message):
-    """A cancelled or failed job goes on from its checkpoint."""
+    """A paused, cancelled or failed job goes on from its checkpoint: a paused one in its old place of the queue."""
 
     kind: ClassVar[str] = "resume"
     job: JobId
@@ -202,14 +247,31 @@ class Worker(Message):
     """How the process that computes is; told to everybody at the handshake and at each change.
 
     Attributes:
+        state: ``resting`` is one that was ended so that its memory is free; it starts again with the next job.
         device: ``cpu``, ``cuda``, or empty while it is not known.
         sentence: for the artist.
+        name: of the graphics card, or empty.
+        memory_bytes: of the device in all, 0 while it is not known.
+        free_bytes: of these, what nobody uses.
+        used_bytes: what the process itself has taken of the computer's memory.
     """
 
     kind: ClassVar[str] = "worker"
-    state: Literal["starting", "ready", "busy", "restarting", "failed"]
+    state: Literal["starting", "ready", "busy", "restarting", "resting", "failed"]
     device: str
     sentence: str
+    name: str = ""
+    memory_bytes: int = 0
+    free_bytes: int = 0
+    used_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Presets(Message):
+    """What is known of the presets has changed since :class:`Welcome`; told to everybody."""
+
+    kind: ClassVar[str] = "presets"
+    presets: tuple[PresetInfo, ...]
 
 
 @dataclass(frozen=True)
@@ -224,6 +286,9 @@ class JobState(Message):
         eta_seconds: until the end of this stage, or None while it cannot be told.
         sentence: the last thing worth telling, or empty.
         created: seconds since 1970.
+        position: in the queue; of the jobs that wait, the one with the lowest comes first.
+        advanced: stages that were ended, or are to be, before their steps are done (:class:`Advance`).
+        left_seconds: until the job is done, as long as earlier ones took here; None while that cannot be told.
     """
 
     kind: ClassVar[str] = "job_state"
@@ -243,6 +308,9 @@ class JobState(Message):
     sentence: str
     error: Fault | None
     created: float
+    position: int = 0
+    advanced: tuple[str, ...] = ()
+    left_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -263,8 +331,8 @@ class Preview(Message):
         form: what the arrays are; ``picture`` and ``mesh`` are whole, the others change a mesh sent before.
         topology: names the faces shown; empty for a picture.
         base: for the forms that change a mesh, the topology they change (the same as ``topology``), else None.
-        subject: what is shown: the object itself, or in a picture the reference, or the samples in rows that the stage
-            learns from.
+        subject: what is shown: the object itself, or in a picture the reference, its surface (depth and normals side by
+            side), or the samples in rows that the stage learns from.
         caption: of a picture, for the artist: which samples, such as ``round 2, t' 0.3``; or empty.
     """
 
@@ -318,5 +386,7 @@ def _by_kind(*classes: type[Message]) -> Kinds:
     return types.MappingProxyType({c.kind: c for c in classes})
 
 
-CLIENT_KINDS = _by_kind(Hello, Submit, Cancel, Attach, Detach, Whole, Resume, Forget, Jobs, Ping, Shutdown)
-BACKEND_KINDS = _by_kind(Welcome, Refused, Worker, JobState, JobList, Preview, Result, Error, Pong)
+CLIENT_KINDS = _by_kind(
+    Hello, Submit, Cancel, Pause, Advance, Move, Attach, Detach, Whole, Resume, Forget, Jobs, Ping, Shutdown
+)
+BACKEND_KINDS = _by_kind(Welcome, Refused, Worker, Presets, JobState, JobList, Preview, Result, Error, Pong)

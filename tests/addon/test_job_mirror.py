@@ -21,6 +21,7 @@ def test_progress_has_three_levels_and_the_time_left() -> None:
     assert progress.stage.text == "Rough Shape (2 of 4)"
     assert progress.step == "Step 5 of 10"
     assert progress.eta == "42 s left in this stage"
+    assert progress_of(job_state(JOB, left_seconds=190.0)).eta == "42 s left in this stage, 3 min until it is done"
 
 
 def test_progress_is_full_only_when_the_job_is_done() -> None:
@@ -72,6 +73,43 @@ def test_a_job_may_only_be_asked_for_what_its_state_allows() -> None:
     jobs.take(job_state(JOB, "cancelled"))
     assert (jobs.may_cancel(JOB), jobs.may_resume(JOB), jobs.may_forget(JOB)) == (False, True, True)
     assert not jobs.may_cancel(OTHER)
+    jobs.take(job_state(JOB, "paused"))
+    assert (jobs.may_pause(JOB), jobs.may_cancel(JOB), jobs.may_resume(JOB)) == (False, True, True)
+    jobs.take(job_state(JOB, "pausing"))
+    assert (jobs.may_pause(JOB), jobs.may_cancel(JOB), jobs.may_resume(JOB)) == (False, True, False)
+
+
+def test_a_stage_with_steps_can_be_ended_early_once() -> None:
+    jobs = Jobs()
+    for stage, may in {"reference": False, "coarse": True, "geometry": True, "texture": True, "export": False}.items():
+        jobs.take(job_state(JOB, stage=stage))
+        assert jobs.may_advance(JOB) == may
+    jobs.take(job_state(JOB, advanced=("coarse",)))
+    assert not jobs.may_advance(JOB)
+    jobs.take(job_state(JOB, "paused"))
+    assert not jobs.may_advance(JOB)
+
+
+def test_jobs_are_listed_as_they_come_to_their_turn() -> None:
+    jobs = Jobs()
+    ids = [str(uuid.UUID(int=i)) for i in range(6)]
+    told = {"done": (0, 0), "queued": (9, 1), "running": (2, 2), "paused": (4, 3), "failed": (1, 4)}
+    for job, (state, (position, created)) in zip(ids, told.items(), strict=False):
+        jobs.take(job_state(job, state, position=position, created=float(created)))
+    assert [job.state for job in jobs.in_turn()] == ["running", "paused", "queued", "failed", "done"]
+    assert not jobs.may_move(ids[1])
+    jobs.take(job_state(ids[5], "queued", position=5))
+    assert jobs.may_move(ids[1])
+    assert jobs.that(jobs.may_pause) == [ids[2], ids[5], ids[1]]
+
+
+def test_a_preset_says_what_it_takes_as_one_says_it() -> None:
+    told = (PresetInfo("draft", "", 42.0, 1610612736, ("Faces: 2 instead of 1",)), PresetInfo("a", "", None, 24 << 30))
+    found = {p.name: p for p in presets(Welcome(1, 0, "", JOB, told))}
+    assert found["draft"].estimate == "About 42 s, 1.5 GB of memory"
+    assert found["a"].estimate == "24 GB of memory"
+    assert found["draft"].changes == ("Faces: 2 instead of 1",)
+    assert presets(None)[0].estimate == ""
 
 
 def test_presets_are_there_before_the_backend_and_its_own_come_after() -> None:

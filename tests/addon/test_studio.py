@@ -18,7 +18,21 @@ from scripted_backend import (
 )
 
 from dreamcraft3d_protocol.errors import ProtocolError
-from dreamcraft3d_protocol.messages import Attach, Cancel, Detach, Error, Forget, Resume, Submit, Whole
+from dreamcraft3d_protocol.messages import (
+    Advance,
+    Attach,
+    Cancel,
+    Detach,
+    Error,
+    Forget,
+    Move,
+    Pause,
+    PresetInfo,
+    Presets,
+    Resume,
+    Submit,
+    Whole,
+)
 
 WISH = Wish("a red mushroom", "draft", 7)
 
@@ -87,9 +101,55 @@ def test_buttons_say_what_they_are_called(studio: Studio, backend: ScriptedBacke
     job = studio.generate(WISH, {})
     studio.cancel(job)
     studio.resume(job)
+    studio.pause(job)
+    studio.move(job, "front")
     studio.forget(job)
-    for message in (Cancel(job), Resume(job), Forget(job)):
+    for message in (Cancel(job), Resume(job), Pause(job), Move(job, "front"), Forget(job)):
         assert hear(studio, backend, type(message)) == message
+
+
+def test_the_stage_that_is_to_end_is_the_one_that_was_seen(studio: Studio, backend: ScriptedBackend) -> None:
+    job = studio.generate(WISH, {})
+    hear(studio, backend, Submit)
+    backend.say(job_state(job, stage="geometry"))
+    wait_until(lambda: studio.tick(0.01) >= 0 and job in studio.jobs.by_id)
+    studio.advance(job)
+    assert hear(studio, backend, Advance) == Advance(job, "geometry")
+
+
+def test_when_all_are_paused_those_that_wait_are_first_so_that_none_begins(
+    studio: Studio, backend: ScriptedBackend
+) -> None:
+    running, waits = studio.generate(WISH, {}), studio.generate(WISH, {})
+    hear(studio, backend, Submit)
+    hear(studio, backend, Submit)
+    backend.say(job_state(running, position=1), job_state(waits, "queued", position=2))
+    wait_until(lambda: studio.tick(0.01) >= 0 and len(studio.jobs.by_id) == 2)
+    studio.pause_all()
+    assert [hear(studio, backend, Pause), hear(studio, backend, Pause)] == [Pause(waits), Pause(running)]
+    backend.say(job_state(running, "paused", position=1), job_state(waits, "paused", position=2))
+    wait_until(lambda: studio.tick(0.01) >= 0 and len(studio.jobs.paused) == 2)
+    studio.resume_all()
+    assert [hear(studio, backend, Resume), hear(studio, backend, Resume)] == [Resume(running), Resume(waits)]
+
+
+def test_what_is_to_be_avoided_is_sent(studio: Studio, backend: ScriptedBackend) -> None:
+    studio.generate(Wish("a red mushroom", "draft", 7, "blue"), {})
+    said = hear(studio, backend, Submit)
+    assert isinstance(said, Submit)
+    assert said.negative == "blue"
+
+
+def test_what_is_learnt_of_presets_later_takes_the_place_of_the_welcome(
+    studio: Studio, backend: ScriptedBackend
+) -> None:
+    wait_until(lambda: studio.tick(0.01) >= 0 and backend.serve() == [] and studio.session.connected)
+    backend.say(Presets((PresetInfo("draft", "Rough", 33.0),)))
+
+    def seconds() -> list[float | None]:
+        return [info.seconds for info in studio.session.welcome.presets] if studio.session.welcome else []
+
+    wait_until(lambda: studio.tick(0.01) >= 0 and seconds() == [33.0])
 
 
 def test_a_job_that_is_refused_is_told_of_once_with_its_reason(studio: Studio, backend: ScriptedBackend) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -75,6 +76,13 @@ class _Asked:
 
     def __setattr__(self, name: str, value: Any) -> None:
         assert name in self.known, name
+
+
+def draw_appended(function: Callable[[Any, Any], None]) -> FakeLayout:
+    """What a function draws that was appended to one of Blender's own headers."""
+    layout = FakeLayout()
+    function(SimpleNamespace(layout=layout), bpy.context)
+    return layout
 
 
 def draw(panel: type) -> FakeLayout:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
 import bpy
 import numpy as np
 import pytest
-from fake_layout import FakeLayout, draw
+from fake_layout import FakeLayout, draw, draw_appended
 
-from dreamcraft3d_protocol.messages import Fault, JobList, JobState, Preview
+from dreamcraft3d_protocol.messages import Fault, JobList, JobState, PresetInfo, Preview, Welcome, Worker
 
 Part = Callable[[str], ModuleType]
 JOB = str(uuid.UUID(int=1))
 PHASES = "searching missing installing off starting connecting ready busy refused lost failed".split()
-STATES = "queued running cancelling cancelled done failed".split()
+STATES = "queued running pausing paused cancelling cancelled done failed".split()
 
 
 def job(state: str, error: Fault | None = None) -> JobState:
@@ -56,8 +57,12 @@ def test_every_panel_draws_a_job_in_every_state(state: str, blender: Any, part: 
     studio.jobs.take(JobList((job(state, fault),)))
     said, buttons = draw_all(part)
     assert "Mushroom" in said
-    assert ("dreamcraft3d.cancel" in buttons) == (state in ("queued", "running"))
-    assert ("dreamcraft3d.resume" in buttons) == (state in ("cancelled", "failed"))
+    assert ("dreamcraft3d.cancel" in buttons) == (state in ("queued", "running", "pausing", "paused"))
+    assert ("dreamcraft3d.pause" in buttons) == (state in ("queued", "running"))
+    assert ("dreamcraft3d.resume" in buttons) == (state in ("paused", "cancelled", "failed"))
+    assert ("dreamcraft3d.advance" in buttons) == (state == "running")
+    assert ("dreamcraft3d.pause_all" in buttons) == (state in ("queued", "running"))
+    assert ("dreamcraft3d.resume_all" in buttons) == (state == "paused")
     assert ("smaller preset" in said) == (state == "failed")
 
 
@@ -106,8 +111,59 @@ def test_samples_have_a_closed_panel_of_their_own_beneath_the_reference(
     assert draw(part("panels.progress").DREAMCRAFT3D_PT_progress).icons == ([] if state == "done" else [5])
 
 
+def test_the_status_bar_shows_what_runs_and_nothing_else(blender: Any, part: Part) -> None:
+    studio, bar = part("pump").studio(), part("panels.status_bar")
+    for state in STATES:
+        studio.jobs.take(JobList((replace(job(state), left_seconds=200.0),)))
+        said = draw_appended(bar.draw).said
+        if state in ("running", "pausing", "cancelling"):
+            assert "Mushroom: Rough Shape (2 of 4)" in said[0]
+            assert ("3 min until it is done" in said[0]) == (state == "running")
+        else:
+            assert said == []
+
+
+def test_the_status_bar_is_as_it_was_when_the_add_on_is_disabled(blender: Any, part: Part) -> None:
+    registration, drawn = part("registration"), part("panels.status_bar").draw
+    functions = bpy.types.STATUSBAR_HT_header._dyn_ui_initialize()
+    assert drawn in functions
+    registration.unregister()
+    assert drawn not in functions
+    registration.register()
+    assert drawn in functions
+
+
+def test_jobs_that_wait_can_be_moved_where_there_is_more_than_one(blender: Any, part: Part) -> None:
+    studio = part("pump").studio()
+    studio.jobs.take(JobList((job("queued"),)))
+    assert "dreamcraft3d.move" not in draw_all(part)[1]
+    other = replace(job("queued"), job=str(uuid.UUID(int=2)), position=2)
+    studio.jobs.take(JobList((job("queued"), other)))
+    assert draw_all(part)[1].count("dreamcraft3d.move") == 4
+
+
+def test_what_a_quality_takes_and_changes_is_told_before_the_run(
+    blender: Any, part: Part, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, details = part("core.session").Session, part("panels.details").DREAMCRAFT3D_PT_changes
+    told = PresetInfo("draft", "Rough", 42.0, 1610612736, ("Steps of painting: 16 instead of 300",))
+    monkeypatch.setattr(session, "welcome", Welcome(2, 0, "", JOB, (PresetInfo("embedded", "Toys"), told)))
+    assert not details.poll(bpy.context)
+    bpy.context.scene.dreamcraft3d.preset = "draft"
+    said, _ = draw_all(part)
+    assert "About 42 s, 1.5 GB of memory" in said
+    assert "Steps of painting: 16 instead of 300" in said
+
+
+def test_the_backend_panel_tells_the_card_and_its_memory(blender: Any, part: Part) -> None:
+    told = part("core.status")._open(Worker("busy", "cuda", "", "H100", 80 << 30, 41 << 30, 3 << 30))
+    assert (told.device, told.memory) == ("H100", "41 GB of 80 GB free")
+    told = part("core.status")._open(Worker("resting", "cpu", "Its memory is free.", "", 16 << 30, 8 << 30, 1 << 30))
+    assert (told.title, told.device, told.memory) == ("Resting", "Processor", "1.0 GB taken, 8.0 GB of 16 GB free")
+
+
 def test_all_labels_are_title_case_and_no_description_ends_with_a_period(installed: str, part: Part) -> None:
-    small = {"in", "the", "a", "of"}
+    small = {"in", "the", "a", "of", "to", "and"}
     for one in part("registration").CLASSES:
         label = getattr(one, "bl_label", "")
         assert all(word[0].isupper() or word in small for word in label.split()), label

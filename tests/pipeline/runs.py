@@ -20,10 +20,15 @@ Finished = tuple[RunFolder, dict[str, Any]]
 
 
 class Watcher:
-    """Writes down what it is told, and stops the run where it is asked to."""
+    """Writes down what it is told, and stops the run, or ends stages early, where it is asked to."""
 
-    def __init__(self, stop_after: tuple[str, int] | None = None, shows: bool = False) -> None:
-        self.stop_after, self.shows = stop_after, shows
+    def __init__(
+        self,
+        stop_after: tuple[str, int] | None = None,
+        shows: bool = False,
+        next_after: dict[str, int] | None = None,
+    ) -> None:
+        self.stop_after, self.shows, self.next_after = stop_after, shows, next_after or {}
         self.surfaces: list[tuple[str, Mesh | None]] = []
         self.sentences: list[str] = []
         self.steps: list[tuple[str, int]] = []
@@ -47,8 +52,8 @@ class Watcher:
     def ended(self, stage: str, seconds: float) -> None:
         self.ends.append(stage)
 
-    def pictured(self, picture: Tensor) -> None:
-        self.picture = picture
+    def pictured(self, pictures: Tensor) -> None:
+        self.picture = pictures[0]
 
     def shaped(self, stage: str, surface: Callable[[], Mesh | None]) -> None:
         if self.shows:
@@ -56,6 +61,9 @@ class Watcher:
 
     def wants_stop(self) -> bool:
         return self.stop_after is not None and self.steps[-1:] == [self.stop_after]
+
+    def wants_next(self, stage: str) -> bool:
+        return stage in self.next_after and self.steps[-1][1] >= self.next_after[stage]
 
 
 class Losses(Watcher):

@@ -104,6 +104,21 @@ def test_the_kind_of_a_3d_prior_follows_from_its_name(models: Path, small_paper:
         run_priors(small_paper.priors.model_copy(update={"view": "deepfloyd-if-xl"}), CPU)
 
 
+def test_negative_words_lead_all_that_know_words_away_and_change_nothing_else(
+    models: Path, small_paper: Preset, tiny_preset: Preset
+) -> None:
+    cameras, steps = Cameras.at([0]), torch.tensor([500])
+    for preset in (small_paper, tiny_preset):
+        led, plain = (run_priors(preset.priors, CPU, negative=negative) for negative in ("a blue chair", ""))
+        picture = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(0))
+        for ask, differs in {"words": True, "painter": True, "view": False}.items():
+            what = picture if ask == "view" else "a red mushroom"
+            one, other = (getattr(priors, ask)(what, 4.0) for priors in (led, plain))
+            noisy = one.encode(picture)
+            answers = [guidance.predict_noise(noisy, steps, cameras) for guidance in (one, other)]
+            assert torch.allclose(*answers, atol=1e-5) != differs, (preset.name, ask)
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [

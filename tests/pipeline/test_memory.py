@@ -184,7 +184,7 @@ def test_command_line_and_worker_plan_their_runs(by: str, tmp_path: Path, monkey
     else:
         order = Order(**asked_of(folder), picture=None, mesh=None)
         (tmp_path / "order.json").write_text(order.model_dump_json())
-        line: Any = SimpleNamespace(tell=lambda *_: None, wants_stop=lambda _: False)
+        line: Any = SimpleNamespace(tell=lambda *_: None, wants_stop=lambda _: False, wants_next=lambda *_: False)
         ended = run_job(Run(str(uuid.UUID(int=1)), str(tmp_path), str(tmp_path)), line)
         assert isinstance(ended, Failed)
         assert ended.error.sentence == "This is all."

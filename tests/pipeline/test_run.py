@@ -16,8 +16,10 @@ from safetensors.torch import load_file
 
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.picture.framing import FRONT_FILL
+from dreamcraft3d.pipeline.coarse import CoarseStage
 from dreamcraft3d.pipeline.config import Preset, StageName, load_preset, preset_names
 from dreamcraft3d.pipeline.driver import Stopped
+from dreamcraft3d.pipeline.geometry import GeometryStage
 from dreamcraft3d.pipeline.run_folder import RunFolder
 from dreamcraft3d.pipeline.texture import TextureStage
 from dreamcraft3d.render.camera import half_height
@@ -300,3 +302,56 @@ def test_the_papers_representations_run_through_every_stage(tmp_path: Path, pict
     assert metrics is not None
     assert watcher.ends == ["reference", "coarse", "geometry", "texture"]
     assert 2500 < metrics["mesh"]["faces"] <= 3000
+
+
+def test_stages_that_are_ended_early_leave_whole_results_that_the_next_ones_go_on_from(
+    finished: Finished, tmp_path: Path, picture_file: Path, tiny_preset: Preset
+) -> None:
+    folder = prepare(tmp_path / "egg.glb", tiny_preset, image=picture_file)
+    early = {"coarse": 1, "geometry": 2, "texture": 1}  # of which the last is in the DreamBooth's part of its round
+    watcher = Watcher(next_after=early)
+    metrics = drive(folder, watcher)
+    assert metrics is not None
+    assert {stage: numbers["steps"] for stage, numbers in metrics["stages"].items() if stage in early} == early
+    assert watcher.ends == ["reference", "coarse", "geometry", "texture"]
+    assert watcher.sentences[-1] == "Ended after 1 of 4 steps, as was asked."
+    assert metrics["mesh"]["watertight"]
+    assert metrics["reference_view"]["mask_iou"] > 0.5
+    assert not folder.checkpoint.exists()
+    assert metrics.keys() == finished[1].keys()
+
+
+def test_a_stage_that_was_ended_early_and_killed_at_once_has_lost_nothing(
+    tmp_path: Path, picture_file: Path, tiny_preset: Preset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state that was to be finished is in the checkpoint, and ends early again if that is asked again."""
+    folder = prepare(tmp_path / "egg.glb", tiny_preset, image=picture_file, until="geometry")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as power_cut:
+        power_cut.setattr(GeometryStage, "finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            drive(folder, Watcher(next_after={"geometry": 2}))
+    assert not folder.result("geometry").exists()
+    watcher = Watcher(next_after={"geometry": 2})
+    drive(folder, watcher)
+    assert watcher.steps == [("geometry", 3)]
+    assert folder.result("geometry").is_file()
+
+
+def test_a_stage_without_a_surface_goes_on_until_it_has_one(
+    tmp_path: Path, picture_file: Path, tiny_preset: Preset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = prepare(tmp_path / "egg.glb", tiny_preset, image=picture_file, until="coarse")
+    shown, surface = list[int](), CoarseStage.surface
+
+    def late(stage: CoarseStage) -> object:
+        shown.append(1)
+        return None if len(shown) < 3 else surface(stage)
+
+    monkeypatch.setattr(CoarseStage, "surface", late)
+    watcher = Watcher(next_after={"coarse": 1})
+    drive(folder, watcher)
+    assert watcher.steps[-1] == ("coarse", 3)

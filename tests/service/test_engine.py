@@ -75,6 +75,37 @@ def test_the_worker_lets_others_go_first_and_this_process_keeps_its_place(
 
 
 @posix
+def test_a_worker_that_rests_is_no_process_and_comes_back_when_it_is_woken(
+    data: DataFolder, gate: tuple[zmq.Context, Gate]
+) -> None:
+    before = set(children(os.getpid()))
+    worker = LocalWorker(*gate, data)
+    until(worker, "ready")
+    worker.rest()
+    assert set(children(os.getpid())) == before
+    assert worker.tick() == []
+    assert worker.told.state == "resting"
+    assert worker.told.used_bytes == 0
+    worker.wake()
+    until(worker, "ready")
+    worker.close()
+
+
+@posix
+def test_a_worker_says_how_much_memory_there_is_and_what_it_took(
+    data: DataFolder, gate: tuple[zmq.Context, Gate]
+) -> None:
+    worker = LocalWorker(*gate, data)
+    until(worker, "ready")
+    wait_until(lambda: worker.tick() == [] and worker.told.used_bytes > 0, 10)
+    told = worker.told
+    assert 100 << 20 < told.used_bytes < told.memory_bytes
+    assert 0 < told.free_bytes < told.memory_bytes
+    assert (told.name == "") == (told.device == "cpu")
+    worker.close()
+
+
+@posix
 def test_a_worker_that_falls_silent_is_killed_and_its_key_is_nowhere_to_be_read(
     data: DataFolder, gate: tuple[zmq.Context, Gate], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +162,7 @@ class Scripted:
 
     def __init__(self) -> None:
         self.state, self.runs, self.stops, self.socket = "ready", list[str](), list[str](), None
+        self.rests = 0
 
     @property
     def told(self) -> Worker:
@@ -139,11 +171,17 @@ class Scripted:
     def tick(self) -> list[Received]:
         return []
 
-    def run(self, job: str) -> None:
+    def run(self, job: str, advanced: tuple[str, ...]) -> None:
         self.runs.append(job)
+
+    def advance(self, job: str, stage: str) -> None:
+        pass
 
     def stop(self, job: str) -> None:
         self.stops.append(job)
+
+    def rest(self) -> None:
+        self.rests += 1
 
     def wake(self) -> None:
         pass
@@ -236,6 +274,29 @@ def test_a_job_whose_worker_dies_while_it_is_cancelled_is_cancelled(office: Offi
     running.state = "cancelling"
     office.tell(Died(job, ""))
     assert office.state(job) == "cancelled"
+
+
+def test_a_job_whose_worker_dies_while_it_is_paused_is_paused_and_keeps_its_place(office: Office) -> None:
+    first, second = office.queue(2)
+    office.desk.begin_next()
+    running = office.desk.running
+    assert running is not None
+    running.state = "pausing"
+    office.tell(Died(first, ""))
+    assert (office.state(first), office.kept(first).position) == ("paused", 1)
+    assert office.engine.runs == [first, second]
+
+
+def test_the_engine_rests_when_only_paused_jobs_are_left(office: Office) -> None:
+    first, second = office.queue(2)
+    office.desk.begin_next()
+    running = office.desk.running
+    assert running is not None
+    running.state = "pausing"
+    office.tell(Stopped(first, 1.0))
+    assert (office.engine.runs, office.engine.rests) == ([first, second], 0)
+    office.tell(Done(second, 1.0))
+    assert office.engine.rests == 1
 
 
 def test_time_adds_up_over_attempts(office: Office) -> None:

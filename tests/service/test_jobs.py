@@ -271,6 +271,7 @@ def test_a_deleted_job_leaves_nothing_on_disk(backend: Backend) -> None:
     ("asked", "words"),
     [
         ({"prompt": "a red mushrom"}, ["mushrom", "mushroom"]),
+        ({"negative": "a blorb"}, ["blorb"]),
         ({"prompt": "  "}, ["nothing to make"]),
         ({"preset": "best"}, ["best", "draft", "tiny"]),
         ({"preset": "../presets/tiny"}, ["no preset"]),

@@ -19,7 +19,7 @@ JOB = str(uuid.UUID(int=1))
 
 def sampled(pictures: Tensor) -> tuple[Preview, np.ndarray]:
     told: list[Received] = []
-    watch = Watch(JOB, "texture", lambda message, arrays: told.append((message, arrays)), lambda: False)
+    watch = Watch(JOB, "texture", lambda message, arrays: told.append((message, arrays)), lambda: False, bool)
     watch.stepped("texture", 5, {"lora": 0.1, "round": 2, "t'": 0.3})
     watch.sampled("texture", 5, pictures)
     preview, arrays = told[-1]

@@ -254,6 +254,8 @@ def test_a_prompt_is_encoded_in_lower_case_with_view_words(saved_if: Path, monke
     found = encode_prompt(saved_if, "A Red Mushroom", torch.float32, "cpu")
     assert asked == [*(f"a red mushroom, {view}" for view in VIEWS), ""]
     assert [float(found[view]) for view in (*VIEWS, "")] == [0, 1, 2, 3, 4]
+    encode_prompt(saved_if, "A Red Mushroom", torch.float32, "cpu", negative="Blue")
+    assert asked[-1] == "blue"
 
 
 def test_a_prompts_words_drive_the_model(saved_if: Path, model: DeepFloyd, noisy: Tensor, tmp_path: Path) -> None:

@@ -213,6 +213,20 @@ def test_guidance_at_scale_one_is_the_conditional_and_at_nought_the_unconditiona
     torch.testing.assert_close(at[2], at[0] + 3 * (at[1] - at[0]), atol=1e-4, rtol=0)
 
 
+def test_a_negative_prompt_takes_the_place_of_no_words(small: EmbeddedPrior, noisy: Tensor) -> None:
+    """u + s (c - u), with the negative words' prediction for u; at scale 1 it does not count."""
+    cameras, camera = Cameras.at([0, 180]), torch.zeros(2, CAMERA_FEATURES)
+    wanted, unwanted = (
+        small.predict_noise(noisy, TIMESTEPS, small.encode_words(texts), camera)
+        for texts in (["a red car, front view", "a red car, back view"], ["a blue car"] * 2)
+    )
+    for scale in (1.0, 4.0):
+        found = WordsGuidance(small, "a red car", scale, "a blue car").predict_noise(noisy, TIMESTEPS, cameras)
+        torch.testing.assert_close(found, unwanted + scale * (wanted - unwanted), atol=1e-4, rtol=0)
+    adapted = AdaptedGuidance(small, "a red car", 4.0, camera=False, negative="a blue car")
+    torch.testing.assert_close(adapted.predict_noise(noisy, TIMESTEPS, cameras), found, atol=1e-4, rtol=0)
+
+
 def test_the_front_guidance_always_sees_the_exact_front(small: EmbeddedPrior, noisy: Tensor) -> None:
     guidance = FrontGuidance(small, "a red car", 1.0)
     found = guidance.predict_noise(noisy, TIMESTEPS, Cameras.at([90, 180]))

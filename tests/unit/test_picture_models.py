@@ -277,9 +277,10 @@ def test_a_picture_with_transparency_needs_no_network(tmp_path: Path) -> None:
     assert cut_out_by_network(rgba, tmp_path / "nowhere.onnx") is rgba
 
 
-def test_a_network_that_finds_nothing_says_so(mask: Tensor, tmp_path: Path) -> None:
+@pytest.mark.parametrize("offset", [-9.0, 9.0])
+def test_a_network_that_finds_nothing_or_everything_says_so(mask: Tensor, tmp_path: Path, offset: float) -> None:
     pytest.importorskip("onnxruntime")
-    save_matting(tmp_path / "blind.onnx", side=20, gain=0.0, offset=-9.0)
+    save_matting(tmp_path / "blind.onnx", side=20, gain=0.0, offset=offset)
     with pytest.raises(UserError, match="finds no object"):
         cut_out_by_network(opaque(disk_on_green(mask)), tmp_path / "blind.onnx")
 

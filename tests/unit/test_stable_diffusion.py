@@ -14,6 +14,7 @@ from tiny_pictures import LATENT_SIZE, PICTURE_SIZE, save_marigold, save_stable_
 from torch import Tensor
 
 from dreamcraft3d.errors import UserError
+from dreamcraft3d.priors.adapted_stable_diffusion import AdaptedStableDiffusion
 from dreamcraft3d.priors.guided import classifier_free
 from dreamcraft3d.priors.sampling import noised, restore
 from dreamcraft3d.priors.stable_diffusion import StableDiffusion, StableDiffusionGuidance
@@ -125,6 +126,21 @@ def test_the_camera_is_known_by_its_view_words_alone(model: StableDiffusion, noi
     torch.testing.assert_close(one, other)
     back = guidance.predict_noise(noisy, TIMESTEPS, Cameras.at([180, 180]))
     assert (back - one).abs().max() > 1e-4
+
+
+def test_a_negative_prompt_takes_the_place_of_no_words(model: StableDiffusion, noisy: Tensor) -> None:
+    """u + s (c - u), with the negative words' prediction for u."""
+    cameras, negative = Cameras.at([0, 180]), "a blue chair"
+    words = model.encode_words([f"{PROMPT}, front view", f"{PROMPT}, back view"])[[0, 1]]
+    unwanted = model.encode_words([negative])[[0, 0]]
+    c, u = (
+        model.as_noise(model.predict(model.wear(), noisy, TIMESTEPS, asked), noisy, TIMESTEPS)
+        for asked in (words, unwanted)
+    )
+    found = StableDiffusionGuidance(model, PROMPT, 5.0, negative).predict_noise(noisy, TIMESTEPS, cameras)
+    torch.testing.assert_close(found, u + 5 * (c - u), atol=1e-4, rtol=0)
+    adapted = AdaptedStableDiffusion(model, PROMPT, 5.0, camera=False, negative=negative)
+    torch.testing.assert_close(adapted.predict_noise(noisy, TIMESTEPS, cameras), found, atol=1e-4, rtol=0)
 
 
 def test_a_batch_is_predicted_as_its_parts_and_without_gradient(model: StableDiffusion, noisy: Tensor) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoPipelineForText2Image
@@ -23,12 +25,14 @@ def pictures_of_words(
     dtype: torch.dtype = torch.float32,
     steps: int = 50,
     guidance_scale: float = 7.5,
+    negative: str = "",
 ) -> Tensor:
     """Draw ``count`` pictures, one after the other, and free the model.
 
     Args:
         folder: a pipeline in the diffusers layout (Stable Diffusion, SDXL, PixArt, Flux, ...).
         generator: on the CPU, so that a seed draws the same on every device.
+        negative: what the pictures shall not show, or empty; models that know no negative prompt draw without.
 
     Returns:
         (count, S, S, 3) in [0, 1], of the model's own size.
@@ -45,7 +49,9 @@ def pictures_of_words(
     if torch.device(device).type != "cpu":
         pipeline.enable_model_cpu_offload(device=device)  # text encoder, denoiser and decoder are there one at a time
     try:
-        options = {"num_inference_steps": steps, "guidance_scale": guidance_scale, "output_type": "np"}
+        options: dict[str, Any] = {"num_inference_steps": steps, "guidance_scale": guidance_scale, "output_type": "np"}
+        if negative and "negative_prompt" in inspect.signature(pipeline.__call__).parameters:
+            options["negative_prompt"] = negative
         drawn = [pipeline(prompt, generator=generator, **options).images[0] for _ in range(count)]
     finally:
         del pipeline

@@ -65,8 +65,8 @@ class Observer(Protocol):
         """A stage is finished."""
         ...
 
-    def pictured(self, picture: Tensor) -> None:
-        """The reference picture (S, S, 3), sRGB in [0, 1]; told once a run, and again when it goes on."""
+    def pictured(self, pictures: Tensor) -> None:
+        """The reference (3, S, S, 3) as :func:`reference_pictures` shows it; told once a run, and again when it goes on."""
         ...
 
     def shaped(self, stage: str, surface: Callable[[], Mesh | None]) -> None:
@@ -78,6 +78,10 @@ class Observer(Protocol):
 
     def wants_stop(self) -> bool:
         """Asked after every step: whether to leave a checkpoint and stop."""
+        ...
+
+    def wants_next(self, stage: str) -> bool:
+        """Asked after every step: whether to end the stage as if its steps were done; it does once it has a surface."""
         ...
 
 
@@ -131,10 +135,10 @@ class Driver:
 
     def _run(self) -> dict[str, object] | None:
         means = self.ladder.means
-        priors = run_priors(self.request.preset.priors, self.device, means)
+        priors = run_priors(self.request.preset.priors, self.device, means, self.request.negative)
         mesh, placement = self._given_mesh()
         reference = self._reference(priors, mesh)
-        self.observer.pictured(reference.rgb[0])
+        self.observer.pictured(reference_pictures(reference))
         if self.request.until == "reference":
             return None
         if self.observer.wants_stop():
@@ -217,12 +221,16 @@ class Driver:
                 self.observer.sampled(stage.name, done, stage.samples)
             self.observer.shaped(stage.name, partial(_placed_surface, stage, placement))
             stop = self.observer.wants_stop()
-            if stop or time.monotonic() - kept > CHECKPOINT_SECONDS:
+            ends = done < stage.steps and self.observer.wants_next(stage.name) and stage.surface() is not None
+            if stop or ends or time.monotonic() - kept > CHECKPOINT_SECONDS:
                 self.folder.save_checkpoint(stage.name, done, stage.state())
                 kept = time.monotonic()
             if stop:
                 self._tick(stage.name, done, time.monotonic() - started)
                 raise Stopped
+            if ends:
+                self.observer.said(f"Ended after {done} of {stage.steps} steps, as was asked.")
+                break
         self.folder.save_views(stage.name, self._pictures(stage))
         result = self.folder.result(stage.name)
         stage.finish(result.with_suffix(".tmp"))

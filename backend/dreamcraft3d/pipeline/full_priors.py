@@ -43,6 +43,7 @@ class FullPriors:
         means: to need less memory.
         perp_neg: whether DeepFloyd IF is pushed away from the views that are not seen.
         cache: folder of the text embeddings; None is the user's.
+        negative: what guidance leads away from, or no words. The 3D prior, which knows no words, is not led.
 
     Attributes:
         held: the models in memory, by role.
@@ -59,6 +60,7 @@ class FullPriors:
         means: Means = NO_MEANS,
         perp_neg: bool = True,
         cache: Path | None = None,
+        negative: str = "",
     ) -> None:
         self.folders = {"flat": flat, "view": view, "texture": texture, "picture": picture}
         self.kind = kind
@@ -68,6 +70,7 @@ class FullPriors:
         self.dtype = torch.bfloat16 if means.half else torch.float32
         self.words_device = torch.device("cpu") if means.words_elsewhere else device
         self.cache = cache
+        self.negative = negative
         self.held: dict[str, Any] = {}
         self.visits: dict[str, Any] = {}
 
@@ -82,9 +85,8 @@ class FullPriors:
     def draw(self, prompt: str, wish: Drawing, generator: torch.Generator) -> Tensor:
         """By the text-to-image model, in the order in which they were drawn."""
         words = f"{prompt}, {FRONT}"
-        return pictures_of_words(
-            self.folders["picture"], words, wish.count, generator, self.device, self.dtype, wish.steps, wish.scale
-        )
+        how = self.device, self.dtype, wish.steps, wish.scale, self.negative
+        return pictures_of_words(self.folders["picture"], words, wish.count, generator, *how)
 
     def redraw(self, picture: Tensor, prompt: str, wish: Drawing, generator: torch.Generator) -> Tensor:
         """By the painter."""
@@ -96,7 +98,9 @@ class FullPriors:
 
     def words(self, prompt: str, scale: float) -> Guidance:
         """The prompt's embeddings first, so that the text encoder has gone before the model comes."""
-        words = encode_prompt(self.folders["flat"], prompt, self.dtype, self.words_device, cache=self.cache)
+        words = encode_prompt(
+            self.folders["flat"], prompt, self.dtype, self.words_device, cache=self.cache, negative=self.negative
+        )
         here = {view: each.to(self.device) for view, each in words.items()}
         return self._asked(DeepFloydGuidance(self._hold("flat", DeepFloyd.load), here, scale, self.perp_neg))
 
@@ -108,7 +112,7 @@ class FullPriors:
         return self._asked(Zero123Guidance(self._hold("view", Zero123.load, self.kind), reference, scale=scale))
 
     def painter(self, prompt: str, scale: float) -> Guidance:
-        return self._asked(StableDiffusionGuidance(self._texture, prompt, scale))
+        return self._asked(StableDiffusionGuidance(self._texture, prompt, scale, self.negative))
 
     def decode(self, encoded: Tensor) -> Tensor:
         """One by one: an autoencoder's decoder takes as much memory as anything."""
@@ -116,7 +120,7 @@ class FullPriors:
 
     def dreambooth(self, prompt: str, scale: float, copied: Copied) -> Adapted:
         preserve = self._class_pictures(prompt, copied.preserved) if copied.preserved else None
-        how = copied.rank, preserve, copied.camera, copied.half
+        how = copied.rank, preserve, copied.camera, copied.half, self.negative
         return self._taught(AdaptedStableDiffusion(self._texture, prompt, scale, *how))
 
     def lora(self, prompt: str, copied: Copied) -> Adapted:

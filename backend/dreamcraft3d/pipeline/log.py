@@ -73,14 +73,17 @@ class Logged:
         self._close()
         self.observer.ended(stage, seconds)
 
-    def pictured(self, picture: Tensor) -> None:
-        self.observer.pictured(picture)
+    def pictured(self, pictures: Tensor) -> None:
+        self.observer.pictured(pictures)
 
     def shaped(self, stage: str, surface: Callable[[], Mesh | None]) -> None:
         self.observer.shaped(stage, surface)
 
     def wants_stop(self) -> bool:
         return self.observer.wants_stop()
+
+    def wants_next(self, stage: str) -> bool:
+        return self.observer.wants_next(stage)
 
     def _close(self) -> None:
         if self._writer is not None:

@@ -30,6 +30,7 @@ class Request(BaseModel):
     Attributes:
         output: the GLB's name; it lies beside the run's folder, wherever that is moved.
         prompt: words, as typed; empty where a picture says it all.
+        negative: words for what it shall not be, or empty.
         image, mesh: copies inside the run's folder of what was given, or None.
         preset: its values, so that the run can be repeated whatever becomes of the preset.
         first, until: the first and last stage after the reference.
@@ -46,6 +47,7 @@ class Request(BaseModel):
     first: StageName
     until: StageName
     version: str
+    negative: str = ""
 
 
 @dataclass(frozen=True)

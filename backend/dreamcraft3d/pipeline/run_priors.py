@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,14 +24,15 @@ KINDS = {
 }
 
 
-def run_priors(settings: PriorSettings, device: torch.device, means: Means = NO_MEANS) -> Priors:
-    """The priors that a preset names, made to fit by the means given.
+def run_priors(settings: PriorSettings, device: torch.device, means: Means = NO_MEANS, negative: str = "") -> Priors:
+    """The priors that a preset names, made to fit by the means given, led away from negative words if there are any.
 
     Raises:
-        UserError: a model is not on this machine, or cannot be what it is named for.
+        UserError: a model is not on this machine, or cannot be what it is named for; or the words are not known.
     """
     if not settings.full:
-        return EmbeddedPriors(EmbeddedPrior.load(device=device).requires_grad_(False), means)
+        embedded = EmbeddedPriors(EmbeddedPrior.load(device=device).requires_grad_(False), means)
+        return replace(embedded, negative=embedded.check_prompt(negative)) if negative else embedded
     if settings.view not in KINDS:
         raise UserError(f"{settings.view} is no Zero-1-to-3 model.", f"The 3D prior can be one of: {', '.join(KINDS)}.")
     # It brings diffusers' pipelines, which take seconds to come.
@@ -45,6 +47,7 @@ def run_priors(settings: PriorSettings, device: torch.device, means: Means = NO_
         device=device,
         perp_neg=settings.perp_neg,
         means=means,
+        negative=negative,
     )
 
 

@@ -30,10 +30,17 @@ class AdaptedGuidance:
         scale: classifier-free guidance scale of :meth:`predict_noise`; 1 predicts for the prompt alone.
         lora_rank: None trains every weight of the copy, a number only low-rank additions and the camera's embedding.
         camera: whether it is told the cameras; if not, it knows of them what the view words say.
+        negative: what guidance leads away from, or no words.
     """
 
     def __init__(
-        self, prior: EmbeddedPrior, prompt: str, scale: float, lora_rank: int | None = None, camera: bool = True
+        self,
+        prior: EmbeddedPrior,
+        prompt: str,
+        scale: float,
+        lora_rank: int | None = None,
+        camera: bool = True,
+        negative: str = "",
     ) -> None:
         self.camera = camera
         self.prior = copy.copy(prior)
@@ -51,7 +58,7 @@ class AdaptedGuidance:
                 self.unet.add_adapter(config)
             self.unet.class_embedding.requires_grad_(True)
         with torch.no_grad():
-            texts = [f"{prompt}, {view}" for view in VIEW_WORDS] + [""]
+            texts = [f"{prompt}, {view}" for view in VIEW_WORDS] + [negative]
             self.features = dict(zip((*VIEW_WORDS, ""), prior.encode_words(texts), strict=True))
 
     @property

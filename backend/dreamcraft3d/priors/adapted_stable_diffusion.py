@@ -87,6 +87,7 @@ class AdaptedStableDiffusion:
         preserve: pictures of the class, one of which joins each picture in :meth:`loss`.
         camera: whether it is told the cameras; if not, it knows of them what the view words say.
         half: whether all weights of a full copy are kept in float16.
+        negative: what guidance leads away from, or no words.
 
     Raises:
         UserError: a LoRA on a float16 model, whose range is too small for gradients.
@@ -101,6 +102,7 @@ class AdaptedStableDiffusion:
         preserve: ClassPictures | None = None,
         camera: bool = True,
         half: bool = False,
+        negative: str = "",
     ) -> None:
         if lora_rank is not None and model.dtype == torch.float16:
             raise UserError("A LoRA cannot be trained on a model in float16.", "Load the model in bfloat16 or float32.")
@@ -126,7 +128,7 @@ class AdaptedStableDiffusion:
         self._trained = {name: p for name, p in trained if p.requires_grad}
         for parameter in self._trained.values():
             parameter.data = parameter.data.half() if half else parameter.data.float()
-        self.words = ViewWords(model, prompt)
+        self.words = ViewWords(model, prompt, negative)
         self.preserve = preserve
         if preserve is not None:
             self.class_words = ViewWords(model, preserve.prompt)

@@ -77,12 +77,13 @@ def encode_prompt(
     device: torch.device | str,
     eight_bit: bool = False,
     cache: Path | None = None,
+    negative: str = "",
 ) -> dict[str, Tensor]:
-    """(77, width) word features of a prompt under each of ``VIEWS``, and of "".
+    """(77, width) word features of a prompt under each of ``VIEWS``, and as "" of a negative one, which may be empty.
 
     In lower case, as IF's captions were. Arguments and errors as of :func:`text_embeddings`.
     """
-    texts = {view: f"{prompt}, {view}".strip().lower() for view in VIEWS} | {"": ""}
+    texts = {view: f"{prompt}, {view}".strip().lower() for view in VIEWS} | {"": negative.lower()}
     found = text_embeddings(folder, list(texts.values()), dtype, device, eight_bit, cache)
     return {view: found[text] for view, text in texts.items()}
 

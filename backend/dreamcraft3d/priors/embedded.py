@@ -224,16 +224,16 @@ class EmbeddedPrior(nn.Module):
 class WordsGuidance:
     """The 2D use: a prompt with view words, no camera, classifier-free guidance.
 
-    eps = eps_empty + scale (eps_words - eps_empty)
+    eps = eps_negative + scale (eps_words - eps_negative), where a negative prompt may be no words at all.
     """
 
-    def __init__(self, prior: EmbeddedPrior, prompt: str, scale: float) -> None:
+    def __init__(self, prior: EmbeddedPrior, prompt: str, scale: float, negative: str = "") -> None:
         self.prior = prior
         self.scale = scale
         self.alphas_cumprod = prior.alphas_cumprod
         with torch.no_grad():
             views = (*VIEW_WORDS, REFERENCE_VIEW, "")
-            texts = [f"{prompt}, {view}" if view else "" for view in views]
+            texts = [f"{prompt}, {view}" if view else negative for view in views]
             self.features = dict(zip(views, prior.encode_words(texts), strict=True))
 
     def encode(self, pictures: Tensor) -> Tensor:

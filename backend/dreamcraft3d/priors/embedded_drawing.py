@@ -11,24 +11,35 @@ from dreamcraft3d.priors.sampling import noised, restore
 from dreamcraft3d.render.camera import Cameras
 
 
-def draw_pictures(prior: EmbeddedPrior, prompt: str, wish: Drawing, generator: torch.Generator) -> Tensor:
+def draw_pictures(
+    prior: EmbeddedPrior, prompt: str, wish: Drawing, generator: torch.Generator, negative: str = ""
+) -> Tensor:
     """``wish.count`` pictures (count, 128, 128, 3) of a prompt, seen exactly from the front: a noisy sketch, restored."""
-    guidance = FrontGuidance(prior, prompt, wish.scale)
+    guidance = FrontGuidance(prior, prompt, wish.scale, negative)
     cameras = Cameras.at([0.0] * wish.count)
     noisy = noised(guidance, guidance.sketched(cameras), wish.start, generator)
     latents = restore(guidance, noisy, cameras, start=wish.start, steps=wish.steps)
     return prior.latents.decode(latents).clamp(0, 1)
 
 
-def best_first(prior: EmbeddedPrior, prompt: str, wish: Drawing, generator: torch.Generator) -> Tensor:
+def best_first(
+    prior: EmbeddedPrior, prompt: str, wish: Drawing, generator: torch.Generator, negative: str = ""
+) -> Tensor:
     """The same, those nearest to what the prior expects of the prompt first."""
-    pictures = draw_pictures(prior, prompt, wish, generator)
+    pictures = draw_pictures(prior, prompt, wish, generator, negative)
     return pictures[_unlikeness(prior, prompt, pictures).argsort()]
 
 
-def redraw(prior: EmbeddedPrior, picture: Tensor, prompt: str, wish: Drawing, generator: torch.Generator) -> Tensor:
+def redraw(
+    prior: EmbeddedPrior,
+    picture: Tensor,
+    prompt: str,
+    wish: Drawing,
+    generator: torch.Generator,
+    negative: str = "",
+) -> Tensor:
     """A picture (1, 128, 128, 3) noised to ``wish.start`` and restored as the words would have it."""
-    guidance = FrontGuidance(prior, prompt, wish.scale)
+    guidance = FrontGuidance(prior, prompt, wish.scale, negative)
     noisy = noised(guidance, prior.latents.encode(picture), wish.start, generator)
     return prior.latents.decode(restore(guidance, noisy, Cameras.at(0.0), wish.start, wish.steps)).clamp(0, 1)
 

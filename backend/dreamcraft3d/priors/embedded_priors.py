@@ -22,10 +22,12 @@ class EmbeddedPriors:
 
     Attributes:
         means: to need less memory; of these, one view at a time.
+        negative: what guidance leads away from, or no words. The 3D prior, which knows no words, is not led.
     """
 
     prior: EmbeddedPrior
     means: Means = NO_MEANS
+    negative: str = ""
 
     @property
     def picture_size(self) -> int:
@@ -35,13 +37,13 @@ class EmbeddedPriors:
         return check_words(prompt, self.prior.tokenizer.get_vocab()).text
 
     def draw(self, prompt: str, wish: Drawing, generator: torch.Generator) -> Tensor:
-        return embedded_drawing.best_first(self.prior, prompt, wish, generator)
+        return embedded_drawing.best_first(self.prior, prompt, wish, generator, self.negative)
 
     def redraw(self, picture: Tensor, prompt: str, wish: Drawing, generator: torch.Generator) -> Tensor:
-        return embedded_drawing.redraw(self.prior, picture, prompt, wish, generator)
+        return embedded_drawing.redraw(self.prior, picture, prompt, wish, generator, self.negative)
 
     def words(self, prompt: str, scale: float) -> Guidance:
-        return self._asked(WordsGuidance(self.prior, prompt, scale))
+        return self._asked(WordsGuidance(self.prior, prompt, scale, self.negative))
 
     def normals(self, prompt: str, scale: float) -> Guidance:
         """It was trained on normal maps, too, under words of their own."""
@@ -51,14 +53,14 @@ class EmbeddedPriors:
         return self._asked(ReferenceGuidance(self.prior, reference, scale))
 
     def painter(self, prompt: str, scale: float) -> Guidance:
-        return self._asked(WordsGuidance(self.prior, prompt, scale))
+        return self._asked(WordsGuidance(self.prior, prompt, scale, self.negative))
 
     def decode(self, encoded: Tensor) -> Tensor:
         return self.prior.latents.decode(encoded).clamp(0, 1)
 
     def dreambooth(self, prompt: str, scale: float, copied: Copied) -> Adapted:
         """It can preserve nothing and is float32, and presets are held to that."""
-        return self._taught(AdaptedGuidance(self.prior, prompt, scale, copied.rank, copied.camera))
+        return self._taught(AdaptedGuidance(self.prior, prompt, scale, copied.rank, copied.camera, self.negative))
 
     def lora(self, prompt: str, copied: Copied) -> Adapted:
         return self._taught(AdaptedGuidance(self.prior, prompt, 1.0, copied.rank, copied.camera))

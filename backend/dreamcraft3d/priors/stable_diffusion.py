@@ -102,13 +102,17 @@ class StableDiffusion:
         return StableDiffusion(pipeline, words_device)
 
     @torch.no_grad()
-    def encode_words(self, texts: list[str]) -> Words:
-        """Features of N prompts and, in a last row, those of no words."""
+    def encode_words(self, texts: list[str], negative: str = "") -> Words:
+        """Features of N prompts and, in a last row, those of a negative prompt or of no words."""
         encoders = [part for name, part in self.pipeline.components.items() if name.startswith("text_encoder")]
         for encoder in encoders:
             encoder.to(self.words_device)
         found = self.pipeline.encode_prompt(
-            texts, device=self.words_device, num_images_per_prompt=1, do_classifier_free_guidance=True
+            texts,
+            device=self.words_device,
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=True,
+            negative_prompt=[negative] * len(texts) if negative else None,
         )
         for encoder in encoders:
             encoder.to("cpu")
@@ -182,17 +186,17 @@ class StableDiffusion:
 
 
 class ViewWords:
-    """A prompt with the view words of each camera: ``a mushroom, side view``."""
+    """A prompt with the view words of each camera: ``a mushroom, side view``; and a negative one, or no words."""
 
-    def __init__(self, model: StableDiffusion, prompt: str) -> None:
-        self.words = model.encode_words([f"{prompt}, {view}" for view in VIEW_WORDS])
+    def __init__(self, model: StableDiffusion, prompt: str, negative: str = "") -> None:
+        self.words = model.encode_words([f"{prompt}, {view}" for view in VIEW_WORDS], negative)
 
     def of(self, cameras: Cameras) -> Words:
         """(B, ...) what the B cameras see."""
         return self.words[self._rows(cameras)]
 
     def without_and_with(self, cameras: Cameras) -> Words:
-        """(2B, ...) no words for B cameras, then what they see."""
+        """(2B, ...) the negative words for B cameras, then what they see."""
         return self.words[[len(VIEW_WORDS)] * len(cameras) + self._rows(cameras)]
 
     @staticmethod
@@ -202,13 +206,13 @@ class ViewWords:
 
 
 class StableDiffusionGuidance:
-    """The frozen model under a prompt: view words follow the camera, classifier-free guidance."""
+    """The frozen model under a prompt: view words follow the camera, classifier-free guidance away from a negative one."""
 
-    def __init__(self, model: StableDiffusion, prompt: str, scale: float) -> None:
+    def __init__(self, model: StableDiffusion, prompt: str, scale: float, negative: str = "") -> None:
         self.model = model
         self.scale = scale
         self.alphas_cumprod = model.alphas_cumprod
-        self.words = ViewWords(model, prompt)
+        self.words = ViewWords(model, prompt, negative)
 
     def encode(self, pictures: Tensor) -> Tensor:
         return self.model.encode(pictures)

@@ -9,22 +9,26 @@ from collections.abc import Callable
 from functools import cached_property
 
 from dreamcraft3d.errors import UserError
-from dreamcraft3d.pipeline.config import STAGES, Preset, load_preset, preset_names
+from dreamcraft3d.pipeline.config import STAGES, Preset, load_preset
 from dreamcraft3d.priors.words import check_words, known_words
 from dreamcraft3d.service.artefacts import Artefacts
 from dreamcraft3d.service.engine import Engine, headway
 from dreamcraft3d.service.folder import FULL, DataFolder
 from dreamcraft3d.service.gallery import Gallery
-from dreamcraft3d.service.job import Job
+from dreamcraft3d.service.history import History
+from dreamcraft3d.service.job import STOPPED, Job
+from dreamcraft3d.service.offers import Offers
 from dreamcraft3d.service.order import Order
 from dreamcraft3d.service.result import read_result
 from dreamcraft3d.service.sockets import Clients, Session
 from dreamcraft3d.service.store import Store
+from dreamcraft3d.service.turns import move, waiting
 from dreamcraft3d.service.worker_messages import Died, Done, Failed, Progress, Stopped
 from dreamcraft3d_protocol.arrays import Arrays
 from dreamcraft3d_protocol.codec import Received
 from dreamcraft3d_protocol.files import private_folder, write_private
 from dreamcraft3d_protocol.messages import (
+    Advance,
     Attach,
     Cancel,
     Detach,
@@ -34,10 +38,15 @@ from dreamcraft3d_protocol.messages import (
     JobList,
     Jobs,
     Message,
+    Move,
+    Pause,
     PresetInfo,
+    Presets,
     Preview,
     Resume,
+    State,
     Submit,
+    Where,
     Whole,
 )
 
@@ -58,14 +67,19 @@ class Desk:
         self._gallery = Gallery()
         self._saved_at = 0.0
         self._seconds_before = 0.0
+        self._history = History(data)
+        self._offers = Offers(data, self._history)
         jobs, unread = store.load()
         for name in unread:
             log.error("job %s was written by another version and cannot be read; it is left alone", name)
         self._jobs = {job.id: job for job in jobs}
-        for job in jobs:  # what ran when the last supervisor ended goes on, or ends if that was asked for
+        for job in jobs:  # what ran when the last supervisor ended goes on, or rests or ends if that was asked for
             if job.active:
-                job.state = "queued" if job.state == "running" else "cancelled"
+                job.stopped()
                 self._save(job)
+        for job in sorted(jobs, key=lambda job: job.created):
+            if job.state == "done":
+                self._history.learn(job)
 
     @property
     def busy(self) -> bool:
@@ -77,14 +91,7 @@ class Desk:
         return next((job for job in self._jobs.values() if job.active), None)
 
     def presets(self) -> tuple[PresetInfo, ...]:
-        """Those that can be read, the user's own among them."""
-        found = []
-        for name in preset_names(self._data.presets):
-            try:
-                found.append(PresetInfo(name, load_preset(name, self._data.presets).about))
-            except UserError as error:
-                log.warning("%s", error)
-        return tuple(found)
+        return self._offers.presets()
 
     def listed(self) -> JobList:
         jobs = sorted(self._jobs.values(), key=lambda job: job.created)[-MAX_LISTED:]
@@ -111,7 +118,8 @@ class Desk:
 
     def _answer(self, session: Session, message: Message, arrays: Arrays) -> None:
         deeds: dict[type[Message], Callable[[Session, Job], None]] = {
-            Cancel: self._cancel,
+            Cancel: lambda session, job: self._stop(job, "cancelling"),
+            Pause: lambda session, job: self._stop(job, "pausing"),
             Attach: self._attach,
             Detach: lambda session, job: session.attached.discard(job.id),
             Whole: self._show,
@@ -122,11 +130,17 @@ class Desk:
             self._submit(session, message, arrays)
         elif isinstance(message, Jobs):
             self._clients.tell(session, self.listed())
+        elif isinstance(message, Advance):
+            self._advance(self._job(message.job), message.stage)
+        elif isinstance(message, Move):
+            self._move(self._job(message.job), message.where)
         elif type(message) in deeds:
-            job = self._jobs.get(getattr(message, "job", ""))
-            if job is None:
-                raise UserError("The backend has no such job.", "It may have been deleted, or be another backend's.")
-            deeds[type(message)](session, job)
+            deeds[type(message)](session, self._job(getattr(message, "job", "")))
+
+    def _job(self, name: str) -> Job:
+        if name not in self._jobs:
+            raise UserError("The backend has no such job.", "It may have been deleted, or be another backend's.")
+        return self._jobs[name]
 
     def _submit(self, session: Session, asked: Submit, arrays: Arrays) -> None:
         if asked.job in self._jobs:
@@ -136,6 +150,7 @@ class Desk:
         mesh = {name: array for name, array in arrays.items() if name != "picture"}
         order = Order(
             prompt=asked.prompt.strip(),
+            negative=asked.negative.strip(),
             preset=preset,
             seed=asked.seed,
             first=asked.first,
@@ -153,8 +168,9 @@ class Desk:
     def _check(self, asked: Submit, arrays: Arrays, preset: Preset) -> None:
         if not asked.prompt.strip() and "picture" not in arrays:
             raise UserError("There is nothing to make.", 'Give a prompt, such as "a red mushroom", or a picture.')
-        if asked.prompt.strip() and not preset.priors.full:
-            check_words(asked.prompt.strip(), self._vocabulary)
+        for words in (asked.prompt.strip(), asked.negative.strip()):
+            if words and not preset.priors.full:
+                check_words(words, self._vocabulary)
         if (asked.first == "coarse") != ("vertices" not in arrays):
             raise UserError("The stages geometry and texture start from a mesh, and coarse from none.", "Give one.")
         if asked.until != "reference" and STAGES.index(asked.until) < STAGES.index(asked.first):
@@ -164,13 +180,28 @@ class Desk:
     def _vocabulary(self) -> frozenset[str]:
         return known_words()
 
-    def _cancel(self, session: Session, job: Job) -> None:
-        if job.state == "queued":
-            job.state = "cancelled"
-        elif job.state == "running":
-            job.state = "cancelling"
+    def _stop(self, job: Job, how: State) -> None:
+        """Have a job stopped by the worker, or at once where that has not got it."""
+        if job.active:
+            job.state = how
             self._engine.stop(job.id)
+        elif job.state in ("queued", "paused"):
+            job.state = STOPPED[how]
         self._changed(job)
+
+    def _advance(self, job: Job, stage: str) -> None:
+        if job.state == "running" and stage == job.stage and stage not in job.advanced:
+            if stage not in STAGES[1:]:
+                raise UserError("This stage has no steps that could be left out.", "Wait for the next one.")
+            job.advanced = (*job.advanced, stage)
+            self._engine.advance(job.id, stage)
+        self._changed(job)
+
+    def _move(self, job: Job, where: Where) -> None:
+        if job.state != "queued":
+            raise UserError("Only a job that waits has a place in the queue.", "Choose one that waits.")
+        for moved in move(waiting(self._jobs.values()), job, where):
+            self._changed(moved)
 
     def _attach(self, session: Session, job: Job) -> None:
         session.attached.add(job.id)
@@ -185,9 +216,12 @@ class Desk:
 
     def _resume(self, session: Session, job: Job) -> None:
         session.attached.add(job.id)
-        if job.state in ("cancelled", "failed"):
+        if job.state == "pausing":
+            job.state = "running"  # and begins anew when the worker has stopped it
+        elif job.state in ("paused", "cancelled", "failed"):
+            if job.state != "paused":
+                job.position = self._last_position() + 1
             job.state, job.error, job.attempts, job.headway = "queued", None, 0, ""
-            job.position = self._last_position() + 1
             self._engine.wake()
         self._changed(job)
 
@@ -225,6 +259,7 @@ class Desk:
         job.stage, job.step, job.steps = now.stage, now.step, now.steps
         job.seconds, job.eta_seconds = self._seconds_before + now.seconds, now.eta_seconds
         job.sentence = now.sentence or job.sentence
+        job.left_seconds = self._history.left(job)
         self._clients.tell_all(job.told())
         if moved or time.monotonic() - self._saved_at > SAVE_SECONDS:
             self._save(job)
@@ -232,23 +267,25 @@ class Desk:
     def _ended(self, job: Job, message: Done | Stopped | Failed) -> None:
         job.seconds, job.eta_seconds, job.sentence = self._seconds_before + message.seconds, None, ""
         if isinstance(message, Done):
-            job.state, job.step, job.steps = "done", job.steps, job.steps
+            job.state, job.step, job.steps, job.left_seconds = "done", job.steps, job.steps, None
             self._gallery.drop(job.id)
+            self._history.learn(job)
         elif isinstance(message, Stopped):
-            job.state = "cancelled" if job.state == "cancelling" else "queued"
+            job.stopped()
         else:
             job.state, job.error = "failed", message.error
         log.info("job %s is %s", job.id, job.state)
         self._changed(job)
         if job.state == "done":
+            self._clients.tell_all(Presets(self.presets()))
             self._send_result(job, [s for s in self._clients.sessions.values() if job.id in s.attached])
 
     def _lost_its_worker(self, job: Job, why: str) -> None:
         now = headway(self._data.job(job.id) / "object")
         job.attempts = job.attempts + 1 if now == job.headway else 1
         job.headway, job.eta_seconds = now, None
-        if job.state == "cancelling":
-            job.state = "cancelled"
+        if job.state in STOPPED:
+            job.stopped()
         elif job.attempts >= MAX_ATTEMPTS:
             job.state = "failed"
             sentence = f"The worker died {job.attempts} times at the same place. {why}"
@@ -262,13 +299,13 @@ class Desk:
     # --- the queue ---
 
     def begin_next(self) -> None:
-        """Hand the first job that waits to the engine, if that is free."""
-        if self._engine.told.state != "ready" or self.running is not None:
+        """Hand the first job that waits to the engine, if that is free; where all are paused, let it rest."""
+        queue = waiting(self._jobs.values())
+        if not queue and self.running is None and any(job.state == "paused" for job in self._jobs.values()):
+            self._engine.rest()
+        if not queue or self.running is not None or self._engine.told.state != "ready":
             return
-        waiting = [job for job in self._jobs.values() if job.state == "queued"]
-        if not waiting:
-            return
-        job = min(waiting, key=lambda job: job.position)
+        job = queue[0]
         try:
             folder = private_folder(self._data.job(job.id))
             write_private(folder / "order.json", job.order.model_dump_json().encode())
@@ -282,7 +319,7 @@ class Desk:
         job.state = "running"
         self._seconds_before = job.seconds
         self._changed(job)
-        self._engine.run(job.id)
+        self._engine.run(job.id, job.advanced)
 
     def _last_position(self) -> int:
         return max((job.position for job in self._jobs.values()), default=0)

@@ -19,7 +19,7 @@ from dreamcraft3d.service.worker_messages import FROM_WORKER, Beat, Died, Ready,
 from dreamcraft3d_protocol.arrays import Arrays
 from dreamcraft3d_protocol.codec import Received, decode, encode
 from dreamcraft3d_protocol.errors import ProtocolError
-from dreamcraft3d_protocol.messages import Message, Worker
+from dreamcraft3d_protocol.messages import Advance, Message, Worker
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +29,11 @@ START_SECONDS = 300.0
 FIRST_BACK_OFF = 0.5
 LONGEST_BACK_OFF = 30.0
 STARTS_BEFORE_FAILED = 4
+GAUGE_SECONDS = 5.0
+"""Between two readings of the memory that are told."""
+LOADING = "The models are being loaded."
 
-WorkerState = Literal["starting", "ready", "busy", "restarting", "failed"]
+WorkerState = Literal["starting", "ready", "busy", "restarting", "resting", "failed"]
 
 
 class Engine(Protocol):
@@ -50,16 +53,24 @@ class Engine(Protocol):
         """What happened: ``Progress``, ``Preview``, ``Done``, ``Stopped``, ``Failed`` or ``Died`` of the job it has."""
         ...
 
-    def run(self, job: str) -> None:
-        """Do a job, or go on with it; only when its state is ``ready``."""
+    def run(self, job: str, advanced: tuple[str, ...]) -> None:
+        """Do a job, or go on with it, ending these stages early; only when its state is ``ready``."""
+        ...
+
+    def advance(self, job: str, stage: str) -> None:
+        """Ask for the end of a stage before its steps are done."""
         ...
 
     def stop(self, job: str) -> None:
         """Ask for a checkpoint and an end; answered by ``Stopped``, or by ``Done`` if it was too late."""
         ...
 
+    def rest(self) -> None:
+        """Hold no memory until it is woken; only when it has no job."""
+        ...
+
     def wake(self) -> None:
-        """Try again now if it has failed."""
+        """Try again now if it has failed, and come back if it rests."""
         ...
 
     def close(self) -> None:
@@ -81,20 +92,30 @@ class LocalWorker:
         self._process: subprocess.Popen[bytes] | None = None
         self.socket: zmq.Socket[bytes] | None = None
         self._job: str | None = None
-        self._device = ""
+        self._device, self._name = "", ""
+        self._memory, self._gauged_at = Beat(), 0.0
         self._heard_at = 0.0
         self._failures = 0
         self._start_at = 0.0
         self._state: WorkerState = "starting"
-        self._sentence = "The models are being loaded."
+        self._sentence = LOADING
 
     @property
     def told(self) -> Worker:
-        return Worker(self._state, self._device, self._sentence)
+        memory = self._memory
+        return Worker(
+            self._state,
+            self._device,
+            self._sentence,
+            self._name,
+            memory.memory_bytes,
+            memory.free_bytes,
+            memory.used_bytes,
+        )
 
     def tick(self) -> list[Received]:
         if self._process is None:
-            if self._state != "failed" and time.monotonic() >= self._start_at:
+            if self._state not in ("failed", "resting") and time.monotonic() >= self._start_at:
                 try:
                     self._start()
                 except OSError as error:
@@ -119,17 +140,32 @@ class LocalWorker:
             happened.append((Died(died, ended), {}))
         return happened
 
-    def run(self, job: str) -> None:
+    def run(self, job: str, advanced: tuple[str, ...]) -> None:
         self._job = job
         self._state, self._sentence = "busy", ""
-        self._say(Run(job, str(self._data.job(job)), str(self._data.artefacts)))
+        self._say(Run(job, str(self._data.job(job)), str(self._data.artefacts), advanced))
+
+    def advance(self, job: str, stage: str) -> None:
+        self._say(Advance(job, stage))
 
     def stop(self, job: str) -> None:
         self._say(Stop(job))
 
+    def rest(self) -> None:
+        if self._state in ("resting", "failed") or self._job is not None:
+            return
+        if self._process is not None:  # which has nothing to lose
+            self._process.kill()
+            self._process.wait()
+        self._close_socket()
+        self._process, self._memory = None, Beat()
+        self._state, self._sentence = "resting", "Its memory is free for others. It starts again with the next job."
+        log.info("the worker rests")
+
     def wake(self) -> None:
-        if self._state == "failed":
-            self._state, self._failures, self._start_at = "restarting", 0, 0.0
+        if self._state in ("failed", "resting"):
+            self._state = "restarting" if self._state == "failed" else "starting"
+            self._sentence, self._failures, self._start_at = LOADING, 0, 0.0
 
     def close(self) -> None:
         if self._process is not None:
@@ -194,10 +230,17 @@ class LocalWorker:
                 log.error("a message of the worker was dropped: %s", error)
                 continue
             if isinstance(message, Ready):
-                self._state, self._sentence, self._device, self._failures = "ready", "", message.device, 0
-            elif not isinstance(message, Beat):
+                self._state, self._sentence, self._failures = "ready", "", 0
+                self._device, self._name = message.device, message.name
+            elif isinstance(message, Beat):
+                self._gauged(message)
+            else:
                 happened.append(self._noted(message, arrays))
         return happened
+
+    def _gauged(self, memory: Beat) -> None:
+        if memory.memory_bytes and time.monotonic() - self._gauged_at > GAUGE_SECONDS:
+            self._memory, self._gauged_at = memory, time.monotonic()
 
     def _noted(self, message: Message, arrays: Arrays) -> Received:
         if message.kind in ("done", "stopped", "failed"):

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from dreamcraft3d.service.order import Order
 from dreamcraft3d_protocol.messages import Fault, JobState, State
 
+STOPPED: dict[State, State] = {"pausing": "paused", "cancelling": "cancelled"}
+"""What becomes of a job that is being stopped."""
+
 
 @dataclass
 class Job:
@@ -20,6 +23,8 @@ class Job:
         seconds: spent computing so far, in all its attempts.
         attempts: how often its worker died since it last made headway.
         headway: what its checkpoints looked like when a worker last died.
+        advanced: stages that the artist ended, or wants to end, before their steps are done.
+        left_seconds: until it is done, or None while that cannot be told.
     """
 
     id: str
@@ -37,11 +42,17 @@ class Job:
     error: Fault | None = None
     attempts: int = 0
     headway: str = ""
+    advanced: tuple[str, ...] = ()
+    left_seconds: float | None = None
 
     @property
     def active(self) -> bool:
         """Whether the worker has it."""
-        return self.state in ("running", "cancelling")
+        return self.state in ("running", *STOPPED)
+
+    def stopped(self) -> None:
+        """The worker has it no longer: it is what it was to be, or waits to go on."""
+        self.state = STOPPED.get(self.state, "queued")
 
     def told(self) -> JobState:
         """As clients are told of it."""
@@ -63,4 +74,7 @@ class Job:
             sentence=self.sentence,
             error=self.error,
             created=self.created,
+            position=self.position,
+            advanced=self.advanced,
+            left_seconds=None if self.left_seconds is None else round(self.left_seconds, 1),
         )

@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Callable
 
 import zmq
 
@@ -14,7 +15,7 @@ from dreamcraft3d_protocol.arrays import Arrays
 from dreamcraft3d_protocol.codec import decode, encode
 from dreamcraft3d_protocol.errors import ProtocolError
 from dreamcraft3d_protocol.mailbox import Mailbox
-from dreamcraft3d_protocol.messages import Message
+from dreamcraft3d_protocol.messages import Advance, Message
 
 log = logging.getLogger(__name__)
 
@@ -24,19 +25,25 @@ IN_FLIGHT = 4
 
 
 class Line(threading.Thread):
-    """Connected to the supervisor; :meth:`tell`, :meth:`next_order` and :meth:`wants_stop` are for the other thread.
+    """Connected to the supervisor; :meth:`tell`, :meth:`next_order`, :meth:`wants_stop` and :meth:`wants_next` are for the
+    other thread.
 
     Args:
         endpoint: where the supervisor listens.
         server: its public key.
         public, secret: the worker's own pair.
+
+    Attributes:
+        beat: what to say as a sign of life.
     """
 
     def __init__(self, endpoint: str, server: bytes, public: bytes, secret: bytes) -> None:
         super().__init__(name="line", daemon=True)
         self._endpoint, self._keys = endpoint, (server, public, secret)
         self._orders: queue.Queue[Run] = queue.Queue()
+        self.beat: Callable[[], Beat] = Beat
         self._stops: set[str] = set()
+        self._advances: set[tuple[str, str]] = set()
         self._outbox, self._lock = Mailbox(), threading.Lock()
 
     def tell(self, message: Message, arrays: Arrays) -> None:
@@ -51,6 +58,10 @@ class Line(threading.Thread):
     def wants_stop(self, job: str) -> bool:
         return job in self._stops
 
+    def wants_next(self, job: str, stage: str) -> bool:
+        """Whether a stage of a job shall end before its steps are done."""
+        return (job, stage) in self._advances
+
     def run(self) -> None:
         context = zmq.Context()
         socket = context.socket(zmq.PAIR)
@@ -63,12 +74,15 @@ class Line(threading.Thread):
                 message, _ = decode(socket.recv_multipart(), TO_WORKER)
                 if isinstance(message, Run):
                     self._stops.discard(message.job)
+                    self._advances = {(message.job, stage) for stage in message.advanced}
                     self._orders.put(message)
                 elif isinstance(message, Stop):
                     self._stops.add(message.job)
+                elif isinstance(message, Advance):
+                    self._advances.add((message.job, message.stage))
             if time.monotonic() >= beat_at:
                 beat_at = time.monotonic() + BEAT_SECONDS
-                self.tell(Beat(), {})
+                self.tell(self.beat(), {})
             self._send(socket)
 
     def _send(self, socket: zmq.Socket[bytes]) -> None:

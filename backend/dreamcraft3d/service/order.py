@@ -12,6 +12,7 @@ class Order(BaseModel):
 
     Attributes:
         prompt: words, or empty.
+        negative: words for what it shall not be, or empty.
         preset: its values.
         first, until: the first and last stage after the reference.
         picture, mesh: what was given, as names of artefacts, or None.
@@ -26,6 +27,7 @@ class Order(BaseModel):
     until: StageName
     picture: str | None
     mesh: str | None
+    negative: str = ""
 
     @property
     def stages(self) -> tuple[str, ...]:

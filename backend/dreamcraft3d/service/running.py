@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,18 +40,23 @@ ROOM_BYTES = 16 << 20
 """A disk with less than this left is the likely cause of whatever could not be written."""
 
 
-def load_models() -> str:
+def load_models() -> torch.device:
     """Load what every job needs, to see that it can be loaded; returns the device."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    EmbeddedPrior.load(device=torch.device(device))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    EmbeddedPrior.load(device=device)
     return device
+
+
+def device_name(device: torch.device) -> str:
+    """A graphics card's; else empty."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else ""
 
 
 def run_job(run: Run, line: Line) -> Message:
     """Do a job or go on with it; whatever happens, there is an answer."""
     folder = Path(run.folder)
     order = Order.model_validate_json((folder / "order.json").read_text(encoding="utf-8"))
-    watch = Watch(run.job, order.until, line.tell, lambda: line.wants_stop(run.job))
+    watch = Watch(run.job, order.until, line.tell, lambda: line.wants_stop(run.job), partial(line.wants_next, run.job))
     try:
         made, request = _open_run(folder, order, Artefacts(Path(run.artefacts)))
         with Logged(watch, made) as logged:
@@ -75,6 +81,7 @@ def _open_run(folder: Path, order: Order, artefacts: Artefacts) -> tuple[RunFold
     request = Request(
         output="object.glb",
         prompt=order.prompt,
+        negative=order.negative,
         image=copies["image"],
         mesh=copies["mesh"],
         preset=order.preset,

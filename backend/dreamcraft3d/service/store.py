@@ -20,10 +20,13 @@ CREATE TABLE IF NOT EXISTS backend (id TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS jobs (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, created REAL NOT NULL, position INTEGER NOT NULL, request TEXT NOT NULL,
     state TEXT NOT NULL, stage TEXT NOT NULL, step INTEGER NOT NULL, steps INTEGER NOT NULL, seconds REAL NOT NULL,
-    sentence TEXT NOT NULL, error TEXT, attempts INTEGER NOT NULL, headway TEXT NOT NULL
+    sentence TEXT NOT NULL, error TEXT, attempts INTEGER NOT NULL, headway TEXT NOT NULL,
+    advanced TEXT NOT NULL DEFAULT ''
 );
 """
-_COLUMNS = "id name created position request state stage step steps seconds sentence error attempts headway".split()
+_COLUMNS = (
+    "id name created position request state stage step steps seconds sentence error attempts headway advanced".split()
+)
 
 
 class Store:
@@ -38,6 +41,8 @@ class Store:
             self._database = sqlite3.connect(path, isolation_level=None, timeout=5)
             path.chmod(0o600)
             self._database.executescript(_TABLES)
+            if not any(column[1] == "advanced" for column in self._database.execute("PRAGMA table_info(jobs)")):
+                self._database.execute("ALTER TABLE jobs ADD COLUMN advanced TEXT NOT NULL DEFAULT ''")
             row = self._database.execute("SELECT id FROM backend").fetchone()
             if row is None:
                 row = (str(uuid.uuid4()),)
@@ -58,8 +63,9 @@ class Store:
             values = dict(zip(_COLUMNS, row, strict=True))
             try:
                 order = Order.model_validate_json(values.pop("request"))
-                text = values.pop("error")
-                jobs.append(Job(order=order, error=None if text is None else Fault(**json.loads(text)), **values))
+                text, advanced = values.pop("error"), tuple(values.pop("advanced").split())
+                fault = None if text is None else Fault(**json.loads(text))
+                jobs.append(Job(order=order, error=fault, advanced=advanced, **values))
             except (ValidationError, ValueError, TypeError):
                 unread.append(str(row[0]))
         return jobs, unread
@@ -68,6 +74,7 @@ class Store:
         """Write a job as it is now."""
         values = {name: getattr(job, name) for name in _COLUMNS if name not in ("request", "error")}
         values["request"] = job.order.model_dump_json()
+        values["advanced"] = " ".join(job.advanced)
         values["error"] = None if job.error is None else json.dumps(dataclasses.asdict(job.error))
         marks = ", ".join(f":{name}" for name in _COLUMNS)
         self._execute(f"INSERT OR REPLACE INTO jobs ({', '.join(_COLUMNS)}) VALUES ({marks})", values)

@@ -92,8 +92,8 @@ class Supervisor:
             signal.signal(number, self._signalled)
         busy_at = time.monotonic()
         while not self._leaving:
-            self._turn()
             self._desk.begin_next()
+            self._turn()
             if self._clients.sessions or self._desk.busy:
                 busy_at = time.monotonic()
             elif time.monotonic() - busy_at > idle_seconds:

@@ -37,10 +37,18 @@ class Watch:
         last: the last stage, after which the object is exported.
         tell: where messages go.
         wants_stop: whether the job shall stop.
+        wants_next: whether a stage of it, by name, shall end before its steps are done.
     """
 
-    def __init__(self, job: str, last: str, tell: Tell, wants_stop: Callable[[], bool]) -> None:
-        self.job, self.last, self.wants_stop = job, last, wants_stop
+    def __init__(
+        self,
+        job: str,
+        last: str,
+        tell: Tell,
+        wants_stop: Callable[[], bool],
+        wants_next: Callable[[str], bool],
+    ) -> None:
+        self.job, self.last, self.wants_stop, self.wants_next = job, last, wants_stop, wants_next
         self._tell = tell
         self._started = time.monotonic()
         self._progress = Progress(job, "", 0, 0, 0.0, None, "")
@@ -85,8 +93,9 @@ class Watch:
         else:
             self._report(stage, self._progress.steps, self._progress.steps)
 
-    def pictured(self, picture: Tensor) -> None:
-        self._picture("reference", picture, "reference")
+    def pictured(self, pictures: Tensor) -> None:
+        self._picture("reference", pictures[0], "reference")
+        self._picture("reference", torch.cat([pictures[1], pictures[2]], dim=1), "surface")
 
     def shaped(self, stage: str, surface: Callable[[], Mesh | None]) -> None:
         started = time.monotonic()

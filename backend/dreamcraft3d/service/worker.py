@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+from functools import partial
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -63,9 +64,12 @@ def main() -> None:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-        from dreamcraft3d.service.running import load_models, run_job
+        from dreamcraft3d.service.gauge import read_gauge
+        from dreamcraft3d.service.running import device_name, load_models, run_job
 
-        line.tell(Ready(load_models()), {})
+        device = load_models()
+        line.beat = partial(read_gauge, device)
+        line.tell(Ready(device.type, device_name(device)), {})
         while True:
             line.tell(run_job(line.next_order(), line), {})
 

@@ -1,4 +1,4 @@
-"""What supervisor and worker say to each other; previews travel as the protocol's own ``Preview``."""
+"""What supervisor and worker say to each other; ``Preview`` and ``Advance`` travel as the protocol's own."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
-from dreamcraft3d_protocol.messages import Fault, JobId, Kinds, Message, Preview
+from dreamcraft3d_protocol.messages import Advance, Fault, JobId, Kinds, Message, Preview
 
 
 @dataclass(frozen=True)
 class Run(Message):
-    """Do a job, or go on with it; ``folder`` is the job's, and holds ``order.json``."""
+    """Do a job, or go on with it; ``folder`` is the job's, and holds ``order.json``. ``advanced`` stages end early."""
 
     kind: ClassVar[str] = "run"
     job: JobId
     folder: str
     artefacts: str
+    advanced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -29,17 +30,21 @@ class Stop(Message):
 
 @dataclass(frozen=True)
 class Ready(Message):
-    """The libraries and models are loaded; ``device`` is ``cpu`` or ``cuda``."""
+    """The libraries and models are loaded; ``device`` is ``cpu`` or ``cuda``, ``name`` the graphics card's, or empty."""
 
     kind: ClassVar[str] = "ready"
     device: str
+    name: str = ""
 
 
 @dataclass(frozen=True)
 class Beat(Message):
-    """The process is alive, whatever it computes."""
+    """The process is alive, whatever it computes; with the device's memory as in ``Worker``, zeros before it is ready."""
 
     kind: ClassVar[str] = "beat"
+    memory_bytes: int = 0
+    free_bytes: int = 0
+    used_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,5 +98,5 @@ class Died(Message):
     sentence: str
 
 
-TO_WORKER: Kinds = MappingProxyType({m.kind: m for m in (Run, Stop)})
+TO_WORKER: Kinds = MappingProxyType({m.kind: m for m in (Run, Stop, Advance)})
 FROM_WORKER: Kinds = MappingProxyType({m.kind: m for m in (Ready, Beat, Progress, Preview, Done, Stopped, Failed)})
