@@ -80,10 +80,13 @@ def test_what_the_painting_learns_from_is_shown_as_the_run_keeps_it(
     shown = [(p, a["picture"]) for p, a in previews(draft[1]) if p.form == "picture"]
     assert [(p.stage, p.subject, p.caption) for p, _ in shown] == [
         ("reference", "reference", ""),
+        ("reference", "surface", ""),
         ("texture", "samples", "round 1, t' 0.4"),
     ]
+    strip = np.asarray(Image.open(backend.data / "jobs" / draft[0] / "object" / "reference.png"))
+    np.testing.assert_array_equal(np.concatenate([shown[0][1], shown[1][1]], axis=1), strip)
     kept = Image.open(backend.data / "jobs" / draft[0] / "object" / "texture-samples-00001.png")
-    np.testing.assert_array_equal(shown[1][1], np.asarray(kept))
+    np.testing.assert_array_equal(shown[2][1], np.asarray(kept))
 
 
 def test_colours_are_based_on_the_mesh_shown_before_them(draft: tuple[str, Letters]) -> None:
@@ -161,7 +164,7 @@ def test_a_job_until_the_reference_gives_a_picture(backend: Backend) -> None:
     letters = read_until(client, lambda m: isinstance(m, Result))
     assert states(letters, job)[-1].stage_count == 1
     picture = Image.open(io.BytesIO(letters[-1][1]["picture"].tobytes()))
-    (shown,) = [a["picture"] for _, a in previews(letters)]
+    (shown,) = [a["picture"] for p, a in previews(letters) if p.subject == "reference"]
     np.testing.assert_array_equal(np.asarray(picture), shown)
 
 
