@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -260,18 +259,23 @@ def test_a_blender_that_is_killed_is_followed_by_another_beside_a_third(
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
     first = start("order")
-    stage.go_on(lambda: len(stage.studio.jobs.by_id) == 1, 60)
-    job = next(iter(stage.backend.jobs))
-    assert bpy.ops.dreamcraft3d.attach(job=job) == {"FINISHED"}  # in this Blender, too
-    stage.backend.mesh(job, 6)
-    stage.go_on(file.exists, 60)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
+    try:
+        stage.go_on(lambda: len(stage.studio.jobs.by_id) == 1, 60)
+        job = next(iter(stage.backend.jobs))
+        assert bpy.ops.dreamcraft3d.attach(job=job) == {"FINISHED"}  # in this Blender, too
+        stage.backend.mesh(job, 6)
+        stage.go_on(file.exists, 60)
+    finally:
+        first.kill()
+        first.wait()
     assert stage.faces(job) == 4
     second = start("open")
-    stage.backend.done(job)
-    stage.go_on(lambda: second.poll() is not None, 60)
-    assert "finished 2" in second.communicate()[0]
+    try:
+        stage.backend.done(job)
+        stage.go_on(lambda: second.poll() is not None, 60)
+        assert "finished 2" in second.communicate()[0]
+    finally:
+        second.kill()
     assert finished(stage, job)
 
 

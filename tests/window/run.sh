@@ -4,8 +4,9 @@
 # Puts Debian trixie's Blender into a folder (WINDOW_ROOT), draws it by software on a virtual screen, installs the add-on's
 # zip (ADDON_ZIP, or built now), lets the scripts beside this one press the buttons, and keeps the screenshots in OUTPUT
 # (out/window): session.py is what an artist does, trouble.py kills the backend's processes and closes Blender, reopened.py
-# opens the file again. SESSIONS names those to run ("session trouble reopened"); another is clean.py, which installs the backend
-# from the zip (2 GB to download; with the settings that PIP_* variables hold, and PyTorch from TORCH_INDEX if it is set).
+# opens the file again. SESSIONS names those to run ("session trouble reopened"); others are soak.py, which gives an object no
+# rest while it grows, and clean.py, which installs the backend from the zip (2 GB to download; with the settings that PIP_*
+# variables hold, and PyTorch from TORCH_INDEX if it is set).
 # Needs root, a network the first time, and the Debian packages debootstrap, xvfb and imagemagick; says so and exits with 77 where one
 # of them is missing. The backend is that of BACKEND_PYTHON (python3), which is shown to Blender where it lies; the add-on starts it.
 set -euo pipefail
@@ -60,7 +61,7 @@ mkdir -p "$output" "$work/shots" "$work/home"
 install_blender
 if [ -n "${ADDON_ZIP:-}" ]; then cp "$ADDON_ZIP" "$work/"; else "$python" "$checkout/build_addon.py" --output "$work"; fi
 mv "$work"/dreamcraft3d-*.zip "$work/addon.zip"
-cp "$here"/*.py "$work/"
+cp "$here"/*.py "$here/../blender/belongings.py" "$work/"
 data=$work/home/.local/share/dreamcraft3d # where the backend keeps its own for HOME=/window/home
 mkdir -p -m 700 "$data/presets"
 cp "$here"/*.toml "$data/presets/"
