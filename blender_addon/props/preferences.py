@@ -8,7 +8,7 @@ from bpy.props import BoolProperty, StringProperty
 
 from dreamcraft3d_protocol.connection import default_data_folder
 
-from ..core.session import Settings
+from ..core.settings import Settings
 
 ADDON = __package__.rpartition(".")[0]
 VERSION = "0.1.0"
