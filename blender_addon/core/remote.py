@@ -47,8 +47,13 @@ class Remote:
 
     @property
     def offline(self) -> bool:
-        """Whether Blender forbids the connection."""
-        return not (self.online or self.loopback)
+        """Whether Blender forbids a connection there."""
+        return bool(self.host) and not (self.online or self.loopback)
+
+    @property
+    def complete(self) -> bool:
+        """Whether address and key can be those of a backend."""
+        return bool(self.host) and is_key(self.server_key.encode())
 
     def check(self) -> None:
         """Raises ProtocolError, a sentence that says what to mend in the preferences."""

@@ -92,6 +92,7 @@ class Session:
             trouble=self._trouble or self.environment.trouble,
             ending=self._ending,
             update=self.environment.update,
+            own=self.environment.own or self.environment.search.found is None,
             autostart=self.settings.autostart,
         )
 

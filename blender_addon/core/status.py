@@ -25,6 +25,9 @@ Mend = Literal[
     "open_preferences", "open_network", "open_extensions",
 ]  # fmt: skip
 DEVICES = {"cpu": "Processor", "cuda": "Graphics Card"}
+OLDER_ADDON = (
+    "This add-on is older than the backend. Install its newer zip in Preferences, Get Extensions, Install from Disk."
+)
 UNKNOWN_KEY = (
     "{host} does not know this add-on's key. Copy it, and send it to whoever runs the backend there, who lets you in by: "
     "dreamcraft3d keys add NAME KEY"
@@ -66,6 +69,7 @@ def status_of(
     trouble: str,
     ending: bool,
     update: str,
+    own: bool,
     autostart: bool,
 ) -> Status:
     """The one thing worth saying of a backend on this machine, of all that is known."""
@@ -77,9 +81,7 @@ def status_of(
     if client.state == "open":
         return _open(worker)
     if client.state == "refused":
-        mends: dict[str, Mend] = {"client_version": "open_extensions"}
-        mends["version"] = "update_backend" if update else "install_backend"
-        return Status("refused", "Not Let In", client.sentence, mends.get(client.refusal, "restart_backend"))
+        return _refused(client, update, own)
     if trouble:
         mend: Mend = "start_backend" if search.found is not None else "install_backend"
         return Status("failed", "Does Not Run", trouble, mend)
@@ -98,6 +100,21 @@ def status_of(
     return Status("off", "Off", hint, "start_backend")
 
 
+def _refused(client: Client, update: str, own: bool) -> Status:
+    """By a backend of this machine."""
+    if client.refusal == "client_version":
+        return Status("refused", "Not Let In", OLDER_ADDON, "open_extensions")
+    if client.refusal == "version" and not own:
+        named = (
+            "The Python that was named has an older backend than this add-on. Bring it up to date there, or name none."
+        )
+        return Status("refused", "Not Let In", named, "open_preferences")
+    if client.refusal == "version":
+        older = "The backend is older than this add-on, which brings a newer one."
+        return Status("refused", "Not Let In", older, "update_backend" if update else "install_backend")
+    return Status("refused", "Not Let In", client.sentence, "restart_backend")
+
+
 def remote_status_of(client: Client, worker: Worker | None, remote: Remote) -> Status:
     """The same of a backend on another machine, which is neither installed nor started from here."""
     status = _remote_status(client, worker, remote)
@@ -107,13 +124,18 @@ def remote_status_of(client: Client, worker: Worker | None, remote: Remote) -> S
 def _remote_status(client: Client, worker: Worker | None, remote: Remote) -> Status:
     if remote.offline:
         return Status("offline", "Offline", client.sentence, "open_network")
+    if not remote.complete:
+        return Status("failed", "Not Set Up", client.sentence, "open_preferences")
     if client.state == "open":
         return _open(worker, mend="reconnect")
     if client.state == "refused" and client.refusal == "key":
         sentence = UNKNOWN_KEY.format(host=remote.host)
         return Status("refused", "Not Let In", sentence, "copy_key")
     if client.state == "refused" and client.refusal == "client_version":
-        return Status("refused", "Not Let In", client.sentence, "open_extensions")
+        return Status("refused", "Not Let In", OLDER_ADDON, "open_extensions")
+    if client.state == "refused" and client.refusal == "version":
+        older = f"The backend on {remote.host} is older than this add-on. Whoever runs it there can update it."
+        return Status("refused", "Not Let In", older, "reconnect")
     if client.state == "refused":
         return Status("refused", "Not Let In", client.sentence, "reconnect")
     if client.state == "lost":

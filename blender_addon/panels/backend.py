@@ -60,15 +60,16 @@ class DREAMCRAFT3D_PT_backend(SidebarPanel, bpy.types.Panel):
 
     def draw(self, context):
         layout = self.layout
-        status = pump.studio().session.status
+        session = pump.studio().session
+        status, local = session.status, session.settings.remote is None
         draw_status(context, layout, status)
         column = layout.column(align=True)
         draw_mends(column, status)
-        if status.phase in ("ready", "busy") and not status.host:
+        if status.phase in ("ready", "busy") and local:
             column.operator("dreamcraft3d.restart_backend", icon="FILE_REFRESH")
         if status.mend != "open_preferences":
             column.operator("dreamcraft3d.open_preferences", icon="PREFERENCES")
-        if not status.host:
+        if local:
             column.operator("dreamcraft3d.open_log", icon="TEXT")
 
 

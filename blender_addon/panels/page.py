@@ -5,7 +5,7 @@ from .. import pump
 from ..link.process import tail
 from .backend import draw_mends, draw_status
 from .models import draw_models
-from .words import draw_fact, draw_sentence, gigabytes
+from .words import disk_size, draw_fact, draw_sentence
 
 LOG_LINES = 8
 LOG_CHARACTERS = 160
@@ -55,7 +55,8 @@ def life_of(phase):
 
 def draw_buttons(layout, status, more):
     row = layout.row(align=True)
-    draw_mends(row, status)
+    if status.mend != "open_preferences":  # they are open
+        draw_mends(row, status)
     for operator, icon in more:
         row.operator(f"dreamcraft3d.{operator}", icon=icon)
 
@@ -69,12 +70,13 @@ def draw_local(layout, preferences, session):
     column.prop(preferences, "torch_index", placeholder="PyTorch's own")
     found = environment.search.found
     if found is not None:
-        whose = "the add-on's own" if environment.own else "named"
+        named = "named above" if preferences.python else "named by DREAMCRAFT3D_PYTHON"
+        whose = "the add-on's own" if environment.own else named
         draw_fact(column, "Backend", f"Version {environment.search.version}, {whose}")
         draw_fact(column, "", str(found))
     if environment.made:
         size = environment.size
-        draw_fact(column, "Environment", "Counting" if size is None else gigabytes(size))
+        draw_fact(column, "Environment", "Counting" if size is None else disk_size(size))
         row = column.split(factor=0.4)
         row.label()
         buttons = row.row(align=True)

@@ -23,7 +23,7 @@ class SidebarPanel:
     bl_category = "DreamCraft3D"
 
 
-def gigabytes(count: float) -> str:
+def disk_size(count: float) -> str:
     """Bytes as a word for the artist."""
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
 

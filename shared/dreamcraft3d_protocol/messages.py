@@ -469,6 +469,4 @@ CLIENT_KINDS = _by_kind(
     Hello, Submit, Cancel, Pause, Advance, Move, Attach, Detach, Whole, Resume, Forget, Jobs, Models, Download,
     CancelDownload, Ping, Shutdown,
 )  # fmt: skip
-BACKEND_KINDS = _by_kind(
-    Welcome, Refused, Worker, Presets, JobState, JobList, ModelList, Preview, Result, Error, Pong
-)
+BACKEND_KINDS = _by_kind(Welcome, Refused, Worker, Presets, JobState, JobList, ModelList, Preview, Result, Error, Pong)

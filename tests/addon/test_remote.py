@@ -109,6 +109,7 @@ def test_what_cannot_be_a_backend_is_a_sentence(attach: Attach, changes: dict[st
     session = attach(**changes)
     session.tick(0.01)
     assert words in session.status.sentence
+    assert (session.status.phase, session.status.mend) == ("failed", "open_preferences")
 
 
 def test_blender_offline_connects_to_nobody_but_itself(attach: Attach, server: ScriptedBackend) -> None:
@@ -145,18 +146,21 @@ def test_a_remote_backend_is_neither_looked_for_started_nor_ended_here(
     assert not settings.log.exists()
 
 
-@pytest.mark.parametrize(("code", "mend"), [("version", "reconnect"), ("client_version", "open_extensions")])
+@pytest.mark.parametrize(
+    ("code", "mend"), [("version", "reconnect"), ("client_version", "open_extensions"), ("x", "reconnect")]
+)
 def test_a_remote_of_another_version_is_told_with_what_helps(
     attach: Attach, server: ScriptedBackend, code: str, mend: str
 ) -> None:
     session = attach()
     enrol(server, session)
     wait_until(lambda: session.tick(0.01) is not None and bool(server.socket.poll(0)))
-    server.who, *_ = server.socket.recv_multipart()
-    server.say(Refused(code, f"The client speaks version {VERSION[0]}.", "Update one."))
+    who, *_ = server.socket.recv_multipart()
+    server.tell(who, Refused(code, f"The client speaks version {VERSION[0]}.", "Update one."))
     wait_until(lambda: session.tick(0.01) is not None and session.status.phase == "refused")
     assert session.status.mend == mend
-    assert "Update one." in session.status.sentence
+    words = {"version": "on 127.0.0.1 is older", "client_version": "This add-on is older", "x": "Update one."}
+    assert words[code] in session.status.sentence
 
 
 def test_a_file_of_the_server_gives_address_and_key(tmp_path: Path) -> None:

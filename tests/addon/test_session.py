@@ -16,6 +16,7 @@ from blender_addon.core import session as module
 from blender_addon.core.session import Session
 from blender_addon.core.settings import Settings
 from blender_addon.core.studio import Studio
+from blender_addon.link.backend_python import python_of
 from blender_addon.link.install import InstallError
 from launcher import alive, backend_python, end_backend, wait_until
 from scripted_backend import ScriptedBackend
@@ -164,24 +165,35 @@ def test_a_backend_that_does_not_start_is_said_after_three_tries(
 
 
 def test_a_backend_of_another_version_is_refused_with_its_reason(
-    settings: Settings, make: Make, backend: ScriptedBackend
+    settings: Settings, make: Make, backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = make(settings)
     wait_until(lambda: session.tick(0.01) is not None and bool(backend.socket.poll(0)))
     who, *_ = backend.socket.recv_multipart()
-    backend.tell(who, Refused("version", "The backend is newer.", "Update the add-on."))
+    said = "The client speaks version 3 of the protocol, the backend 2."
+    backend.tell(who, Refused("version", said, "Update the backend."))
     reach(session, "refused")
-    assert session.status.sentence == "The backend is newer. Update the add-on."
+    assert "The backend is older than this add-on" in session.status.sentence
     assert session.status.mend == "install_backend"
+    environment = session.environment
+    reach(session, "refused")
+    wait_until(lambda: session.tick(0.01) is not None and environment.search.over)
+    environment.search.found, environment.search.version = python_of(settings.environment), "0.0.9"
+    monkeypatch.setattr(environment, "_brought", (0, 1, 0))
+    assert session.status.mend == "update_backend"
+    environment.search.found = Path(sys.executable)
+    assert session.status.mend == "open_preferences"
+    assert "The Python that was named has an older backend" in session.status.sentence
 
 
 def test_the_older_add_on_is_sent_for_a_newer_one(settings: Settings, make: Make, backend: ScriptedBackend) -> None:
     session = make(settings)
     wait_until(lambda: session.tick(0.01) is not None and bool(backend.socket.poll(0)))
-    backend.who, *_ = backend.socket.recv_multipart()
-    backend.say(Refused("client_version", "The client speaks version 1.", "Update the client."))
+    who, *_ = backend.socket.recv_multipart()
+    backend.tell(who, Refused("client_version", "The client speaks version 1.", "Update the client."))
     reach(session, "refused")
     assert session.status.mend == "open_extensions"
+    assert "This add-on is older than the backend" in session.status.sentence
 
 
 def test_a_process_that_only_has_the_number_of_a_backend_long_gone_is_left_alone(real: Settings, make: Make) -> None:
