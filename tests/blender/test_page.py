@@ -16,7 +16,7 @@ from launcher import backend_python, end_backend, wait_until
 from scripted_backend import ScriptedBackend
 
 from dreamcraft3d_protocol.connection import Connection, keys_of
-from dreamcraft3d_protocol.messages import CancelDownload, Download, Fault, Message, ModelInfo, ModelList, Models
+from dreamcraft3d_protocol.messages import CancelDownload, Download, Fault, Message, ModelInfo, ModelList
 
 Part = Callable[[str], ModuleType]
 FAULT = Fault("user", "The hub is gone.", "Try again.", "")
@@ -121,7 +121,7 @@ def test_a_model_is_shown_with_what_it_asks_for_and_the_button_that_fits_its_sta
 
 def test_a_licence_is_read_and_accepted_before_the_download(server: ScriptedBackend, part: Part) -> None:
     studio = let_in(part, server)
-    until(part, server, lambda: Models() in server.heard)
+    until(part, server, lambda: studio.models is not None)
     server.say(MODELS)
     until(part, server, lambda: studio.models == MODELS)
     dialog = draw(part("operators.models").DREAMCRAFT3D_OT_download_model, model=BOUND.name, accepted=False)

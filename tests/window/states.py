@@ -170,7 +170,7 @@ def connected() -> Iterator[Condition]:
     server.close()
     yield lambda: phase() == "lost"
     yield from shoot("28-lost")
-    for number, (code, who) in enumerate((("version", "backend"), ("client_version", "client"))):
+    for number, (code, older) in enumerate((("version", "backend"), ("client_version", "client"))):
         server = Server(studio().session.settings.data)
         server.answers = False
         preferences().autostart = number == 0  # any change makes a new session
@@ -179,9 +179,9 @@ def connected() -> Iterator[Condition]:
         said = "The client speaks version 2 of the protocol, the backend 1." if number == 0 else (
             "The client speaks version 2 of the protocol, the backend 3."
         )  # fmt: skip
-        server.backend.tell(who, Refused(code, said, f"Update the {who}."))
+        server.backend.tell(who, Refused(code, said, f"Update the {older}."))
         yield lambda: phase() == "refused"
-        yield from shoot(f"29-older-{who}")
+        yield from shoot(f"29-older-{older}")
         server.close()
 
 
