@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 BUDGET_SECONDS = 0.008
 SOON, OFTEN, SELDOM = 0.02, 0.1, 0.5
-LIVELY = ("searching", "installing", "starting", "connecting", "lost")
+LIVELY = ("searching", "installing", "starting", "connecting", "stopping", "lost")
 
 
 class _Held:
@@ -68,7 +68,7 @@ def pump(budget_seconds: float = BUDGET_SECONDS, previews: bool = True) -> float
     written = sync.update(now, budget_seconds, previews)
     pictures().update(now.previews.pictures)
     status = now.session.status
-    _Held.untold |= bool(heard or written) or status != _Held.shown
+    _Held.untold |= bool(heard or written) or status != _Held.shown or _preferences_open()
     _Held.shown = status
     _show(written > 0)
     if heard or _Held.pace.drawing:
@@ -156,10 +156,21 @@ def _redraw_status_bar(now: Studio | None) -> None:
                 bpy.context.workspace.status_text_set_internal(None)
 
 
+def _areas(kind: str) -> list[bpy.types.Area]:
+    """All that are to be seen."""
+    return [area for window in bpy.context.window_manager.windows for area in window.screen.areas if area.type == kind]
+
+
+def _preferences_open() -> bool:
+    """Whether the add-on's page may be in sight, where more is told than in the sidebar: log, doctor, sizes."""
+    return bool(_areas("PREFERENCES"))
+
+
 def _redraw(regions: tuple[str, ...]) -> None:
-    """These regions of all viewports."""
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            for region in area.regions if area.type == "VIEW_3D" else ():
-                if region.type in regions:
-                    region.tag_redraw()
+    """These regions of all viewports, and the preferences."""
+    for area in _areas("VIEW_3D"):
+        for region in area.regions:
+            if region.type in regions:
+                region.tag_redraw()
+    for area in _areas("PREFERENCES"):
+        area.tag_redraw()

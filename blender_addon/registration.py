@@ -7,14 +7,14 @@ import bpy
 
 from . import pump
 from .operators import backend as backend_operators
-from .operators import generate, job, keep, logs, seed, view
+from .operators import generate, job, keep, logs, models, remote, seed, view
 from .panels import backend as backend_panel
 from .panels import details, jobs, main, progress, status_bar
 from .props import form, preferences
 
 MODULES = (
-    form, preferences, generate, job, keep, backend_operators, logs, seed, view, main, details, progress, jobs,
-    backend_panel,
+    form, preferences, generate, job, keep, backend_operators, remote, models, logs, seed, view, main, details, progress,
+    jobs, backend_panel,
 )  # fmt: skip
 CLASSES = tuple(one for module in MODULES for one in module.CLASSES)
 

@@ -1,8 +1,10 @@
 """The command line: ``dreamcraft3d generate``, ``texture``, ``sculpt``, ``resume``, ``serve``, ``presets``, ``doctor``,
-``models`` and ``plan``."""
+``models``, ``keys`` and ``plan``."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import signal
 import sys
@@ -19,6 +21,8 @@ from dreamcraft3d import __version__
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.models.commands import app as models_app
 from dreamcraft3d.plan.commands import plan
+from dreamcraft3d.service.keys_commands import app as keys_app
+from dreamcraft3d_protocol.errors import ProtocolError
 
 if TYPE_CHECKING:
     from dreamcraft3d.pipeline.config import StageName
@@ -31,6 +35,7 @@ app = typer.Typer(
     help="A picture or a prompt becomes a textured 3D object.",
 )
 app.add_typer(models_app, name="models")
+app.add_typer(keys_app, name="keys")
 app.command()(plan)
 console = Console(stderr=True)
 
@@ -245,24 +250,32 @@ def presets() -> None:
 @app.command()
 def serve(
     data: Annotated[Path | None, typer.Option(help="The folder where jobs are kept.")] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="On this machine alone; 0 takes a free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 takes a free one.")] = 0,
+    bind: Annotated[
+        str, typer.Option(help="An IPv4 address; 0.0.0.0 lets enrolled clients elsewhere in.")
+    ] = "127.0.0.1",
     idle_minutes: Annotated[float, typer.Option(min=0.0, help="Leave after so long without clients and jobs.")] = 30.0,
 ) -> None:
     """Work for Blender: take jobs from clients, keep them, and show them growing."""
     from dreamcraft3d.service import supervisor
     from dreamcraft3d_protocol.connection import default_data_folder
 
-    supervisor.serve(data or default_data_folder(), port, idle_minutes)
+    supervisor.serve(data or default_data_folder(), port, idle_minutes, bind)
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: one JSON object a line.")] = False,
+) -> None:
     """Say what this machine has and what the embedded priors need."""
     from dreamcraft3d.doctor import report
 
     good = True
     for line in report():
-        console.print(f"[{'green' if line.good else 'red'}]{'ok ' if line.good else 'NO '}[/] {line.text}")
+        if as_json:
+            typer.echo(json.dumps(dataclasses.asdict(line)))
+        else:
+            console.print(f"[{'green' if line.good else 'red'}]{'ok ' if line.good else 'NO '}[/] {line.text}")
         good &= line.good
     if not good:
         raise typer.Exit(1)
@@ -271,8 +284,9 @@ def doctor() -> None:
 def main() -> None:
     """Run the command line; a user's mistake is a sentence on standard error and exit status 2."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait by spinning starve other programs
-    networked = sys.argv[1:3] == ["models", "download"]  # nothing else ever asks the hub
-    os.environ.setdefault("HF_HUB_OFFLINE", "0" if networked else "1")
+    # Nothing else ever asks the hub; the service does not, but hands its environment to downloads.
+    if sys.argv[1:3] != ["models", "download"] and sys.argv[1:2] != ["serve"]:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         app(standalone_mode=True)
@@ -280,6 +294,9 @@ def main() -> None:
         console.print(
             f"[red]{escape(error.sentence)}[/red] {escape(error.hint)}".strip(), soft_wrap=True, highlight=False
         )
+        sys.exit(2)
+    except ProtocolError as error:
+        console.print(f"[red]{escape(str(error))}[/red]", soft_wrap=True, highlight=False)
         sys.exit(2)
 
 

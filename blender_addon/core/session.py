@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import subprocess
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from dreamcraft3d_protocol.arrays import Arrays
@@ -17,12 +18,15 @@ from dreamcraft3d_protocol.client import Client, local_target
 from dreamcraft3d_protocol.codec import Received
 from dreamcraft3d_protocol.connection import Connection
 from dreamcraft3d_protocol.errors import ProtocolError
-from dreamcraft3d_protocol.messages import Message, PresetInfo, Presets, Refused, Shutdown, Welcome, Worker
+from dreamcraft3d_protocol.messages import Message, PresetInfo, Presets, Shutdown, Welcome, Worker
 
-from ..link.backend_python import Search, candidates
-from ..link.install import Installation, InstallError, backend_source, check_room, plan
+from ..link.doctor import Doctor
+from ..link.install import InstallError
 from ..link.process import end_of, spawn, tail, terminate
-from .status import Status, status_of
+from .environment import Environment
+from .remote import own_pair
+from .settings import Settings
+from .status import Status, remote_status_of, status_of
 
 RESTART_SECONDS = 5.0
 """Between two starts, at least; longer each time one fails."""
@@ -31,64 +35,32 @@ GRACE_SECONDS = 1.5
 MAX_FAILURES = 3
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Where things are.
-
-    Attributes:
-        python: a Python with the backend that the artist named, or empty.
-        data: the data folder.
-        home: where the add-on's own environment and logs lie.
-        addon: the add-on's folder.
-        version: of the add-on.
-        autostart: start a backend when there is something for it to do.
-        torch_index: a package index that has PyTorch; empty for PyTorch's own.
-    """
-
-    python: str
-    data: Path
-    home: Path
-    addon: Path
-    version: str
-    autostart: bool = True
-    torch_index: str = ""
-
-    @property
-    def environment(self) -> Path:
-        return self.home / "backend"
-
-    @property
-    def log(self) -> Path:
-        """What the backend says."""
-        return self.home / "backend.log"
-
-    @property
-    def install_log(self) -> Path:
-        return self.home / "install.log"
-
-    @property
-    def search_log(self) -> Path:
-        return self.home / "search.log"
-
-
 class Session:
     """One backend, or the lack of it.
 
     Attributes:
         worker: what was said last of the process that computes.
+        environment: the Python that has the backend, on this machine.
+        doctor: who looks at the machine, or has; or None.
+        public_key: the add-on's own, for whoever runs a backend elsewhere; empty for one on this machine.
+        stopped: the artist stopped the backend; what is only to be watched does not start it again.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.worker: Worker | None = None
         self._presets: tuple[PresetInfo, ...] | None = None
-        self._client = Client(local_target(settings.data), "blender", settings.version)
-        self._search = self._new_search()
-        self._installation: Installation | None = None
+        self.environment = Environment(settings)
+        self.doctor: Doctor | None = None
+        self.public_key = _public_key(settings)
+        self.stopped = False
+        target = settings.remote.target(settings.keys) if settings.remote is not None else local_target(settings.data)
+        self._client = Client(target, "blender", settings.version)
         self._process: subprocess.Popen[bytes] | None = None
         self._wanted = False
         self._trouble = ""
-        self._refusal = ""
+        self._ending = False
+        self._then: Callable[[], None] | None = None
         self._failures = 0
         self._started_at = -1e9
         self._log_start = 0
@@ -107,15 +79,20 @@ class Session:
     @property
     def status(self) -> Status:
         """What the panel shows."""
+        remote = self.settings.remote
+        if remote is not None:
+            return remote_status_of(self._client, self.worker, remote)
         return status_of(
             client=self._client,
             worker=self.worker,
-            search=self._search,
-            installation=self._installation,
+            search=self.environment.search,
+            installation=self.environment.installation,
             process=self._process,
             wanted=self._wanted,
-            trouble=self._trouble,
-            outdated=self._refusal == "version",
+            trouble=self._trouble or self.environment.trouble,
+            ending=self._ending,
+            update=self.environment.update,
+            own=self.environment.own or self.environment.search.found is None,
             autostart=self.settings.autostart,
         )
 
@@ -127,14 +104,15 @@ class Session:
                 self.worker = message
             elif isinstance(message, Welcome | Presets):
                 self._presets = message.presets
-            elif isinstance(message, Refused):
-                self._refusal = message.code
-        if self._installation is not None:
-            self._installing(self._installation)
-        self._search.poll()
+        if self.environment.poll():
+            self._installed()
+        if self.doctor is not None:
+            self.doctor.poll()
+        if self._ending and not self.connected:
+            self._ended_all(self._then)
         if self.connected:
             self._closed_since, self._failures, self._trouble = time.monotonic(), 0, ""
-        elif self._client.state != "refused":
+        elif self._client.state != "refused" and self.settings.remote is None:
             self._look_after_process()
         return letters
 
@@ -148,82 +126,114 @@ class Session:
 
     def want(self) -> None:
         """There is something to do for a backend: start one, if that may be done without asking."""
+        self.stopped = False
         if self.settings.autostart:
             self._wanted = True
 
     def start(self) -> None:
         """Start a backend now, or look again for one that can be started."""
-        self._wanted, self._trouble, self._failures = True, "", 0
+        self._wanted, self.stopped, self._failures = True, False, 0
+        self._trouble = self.environment.trouble = ""
         self._started_at = -1e9
-        if self._search.over and self._search.found is None:
-            self._search = self._new_search()
+        if self.environment.search.over and self.environment.search.found is None:
+            self.environment.look_again()
 
     def restart(self) -> None:
         """End the backend, whoever started it, and start one anew; jobs go on from their checkpoints."""
-        if self.connected:
-            self.send(Shutdown())
-        else:
-            try:
-                published = Connection.read(self.settings.data)
-            except ProtocolError:
-                published = None
-            if published is not None:
-                terminate(published.pid, published.endpoint)
+        if self.settings.remote is not None:
             self._client.reconnect()
-        self._search = self._new_search()
-        self.start()
+        else:
+            self._end(self._start_anew)
+
+    def stop(self) -> None:
+        """End the backend, whoever started it; jobs keep their checkpoints, and it stays off until one is ordered."""
+        self.stopped, self._wanted = True, False
+        self._end()
 
     def install(self, python: Path, online: bool) -> None:
-        """Make the add-on's own environment.
+        """Make the add-on's own environment; see :meth:`Environment.install`."""
+        self.environment.install(python, online)
+        self._trouble = ""
 
-        Args:
-            python: that makes it.
-            online: whether Blender may use the network.
+    def update(self, online: bool) -> None:
+        """End the backend, and bring the add-on's own environment up to date.
 
         Raises:
-            InstallError: it cannot be begun; the sentence says what to do.
+            InstallError: there is nothing to update, or an installation goes on.
         """
-        if self._installation is not None:
-            raise InstallError("The backend is being installed already.")
-        try:
-            source = check_room(self.settings.home, backend_source(self.settings.addon), online)
-        except OSError as error:
-            raise InstallError(f"{self.settings.home} cannot be written: {error.strerror}.") from None
+        self.environment.check_free()
+        if not self.environment.update:
+            raise InstallError("There is nothing to update.")
         self._trouble = ""
-        steps = plan(python, self.settings.environment, source, self.settings.torch_index)
-        self._installation = Installation(steps, self.settings.install_log)
+        self._wanted = self._wanted or self.connected
+        self._end(lambda: self.environment.bring_up_to_date(online))
+
+    def remove(self, python: Path) -> None:
+        """End the backend, and delete the add-on's own environment.
+
+        Raises:
+            InstallError: there is none, or an installation goes on.
+        """
+        self.environment.check_free()
+        if not self.environment.made:
+            raise InstallError("The add-on has no environment of its own.")
+        self._wanted, self._trouble = False, ""
+        self._end(lambda: self.environment.remove(python))
 
     def cancel_install(self) -> None:
-        if self._installation is not None:
-            self._installation.cancel()
+        self.environment.cancel()
+
+    def examine(self) -> None:
+        """Have the backend look at the machine it is on, where one was found; see ``doctor``."""
+        found = self.environment.search.found
+        if found is not None and (self.doctor is None or self.doctor.over):
+            self.doctor = Doctor(found, self.settings.doctor_log)
 
     def close(self) -> None:
         """Let go of everything; the backend goes on, and leaves by itself when nobody needs it."""
-        self.cancel_install()
-        self._search.close()
+        self.environment.close()
+        if self.doctor is not None:
+            self.doctor.close()
         self._client.close()
 
     # --- what happens by itself ---
 
-    def _new_search(self) -> Search:
-        settings = self.settings
-        return Search(candidates(settings.python, settings.environment), settings.search_log)
-
-    def _installing(self, installation: Installation) -> None:
-        if not installation.poll():
-            return
-        self._installation, self._trouble = None, installation.sentence
-        if installation.sentence:
-            return
-        self._search = self._new_search()
-        if self._client.state == "refused":  # by the old one, which goes on until it is ended
+    def _installed(self) -> None:
+        """The environment is another one now."""
+        if self._client.state == "refused":  # by the old backend, which goes on until it is ended
             self.restart()
+
+    def _start_anew(self) -> None:
+        self.environment.look_again()
+        self.start()
+
+    def _end(self, then: Callable[[], None] | None = None) -> None:
+        """Have the backend leave, and go on with ``then`` once it has; at once where it does not listen to us."""
+        if self.connected:
+            self.send(Shutdown())
+            self._ending, self._then = True, then
+            return
+        try:
+            published = Connection.read(self.settings.data)
+        except ProtocolError:
+            published = None
+        if published is not None:
+            terminate(published.pid, published.endpoint)
+        self._ended_all(then)
+
+    def _ended_all(self, then: Callable[[], None] | None) -> None:
+        self._ending, self._then = False, None
+        self._client.reconnect()
+        if then is not None:
+            then()
 
     def _look_after_process(self) -> None:
         """Start a backend where one is wanted, none answers, and the last start was long enough ago."""
         if self._process is not None and self._process.poll() is not None:
             self._ended(self._process)
-        idle = self._process is None and self._wanted and not self._trouble and self._search.found is not None
+        environment = self.environment
+        able = environment.installation is None and environment.search.found is not None
+        idle = able and self._process is None and self._wanted and not self._trouble and not self._ending
         now = time.monotonic()
         answers = now - self._closed_since < GRACE_SECONDS and self._published
         pause = RESTART_SECONDS * 2**self._failures if self._failures else RESTART_SECONDS
@@ -240,7 +250,8 @@ class Session:
     def _begin(self) -> None:
         log = self.settings.log
         self._started_at, self._log_start = time.monotonic(), end_of(log)
-        command = [str(self._search.found), "-P", "-m", "dreamcraft3d.cli", "serve", "--data", str(self.settings.data)]
+        python, data = str(self.environment.search.found), str(self.settings.data)
+        command = [python, "-P", "-m", "dreamcraft3d.cli", "serve", "--data", data]
         try:
             self._process = spawn(command, log)
         except OSError as error:
@@ -253,3 +264,11 @@ class Session:
             said = tail(self.settings.log, 1, self._log_start)
             why = said[0] if said else f"It ended with the status {process.returncode}."
             self._trouble = f"The backend does not start. {why}"
+
+
+def _public_key(settings: Settings) -> str:
+    """The add-on's own for backends elsewhere; what is wrong with it, the connection says."""
+    try:
+        return own_pair(settings.keys).public.decode() if settings.remote is not None else ""
+    except ProtocolError:
+        return ""

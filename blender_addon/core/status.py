@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 from dataclasses import dataclass
 from typing import Literal
@@ -13,12 +14,24 @@ from dreamcraft3d_protocol.messages import Worker
 from ..link.backend_python import Search
 from ..link.install import Installation
 from .presets import gigabytes
+from .remote import Remote
 
 Phase = Literal[
-    "searching", "missing", "installing", "off", "starting", "connecting", "ready", "busy", "refused", "lost", "failed"
-]
-Mend = Literal["", "install_backend", "cancel_install", "start_backend", "restart_backend"]
+    "searching", "missing", "installing", "off", "starting", "connecting", "ready", "busy", "stopping", "refused", "lost",
+    "failed", "offline",
+]  # fmt: skip
+Mend = Literal[
+    "", "install_backend", "update_backend", "cancel_install", "start_backend", "restart_backend", "reconnect", "copy_key",
+    "open_preferences", "open_network", "open_extensions",
+]  # fmt: skip
 DEVICES = {"cpu": "Processor", "cuda": "Graphics Card"}
+OLDER_ADDON = (
+    "This add-on is older than the backend. Install its newer zip in Preferences, Get Extensions, Install from Disk."
+)
+UNKNOWN_KEY = (
+    "{host} does not know this add-on's key. Copy it, and send it to whoever runs the backend there, who lets you in by: "
+    "dreamcraft3d keys add NAME KEY"
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +46,7 @@ class Status:
         factor: how far an installation is, from 0 to 1.
         device: what computes, or empty.
         memory: how much of it is taken, in words, or empty.
+        host: the other machine that the backend is on, or empty.
     """
 
     phase: Phase
@@ -42,6 +56,7 @@ class Status:
     factor: float = 0.0
     device: str = ""
     memory: str = ""
+    host: str = ""
 
 
 def status_of(
@@ -52,16 +67,21 @@ def status_of(
     process: subprocess.Popen[bytes] | None,
     wanted: bool,
     trouble: str,
-    outdated: bool,
+    ending: bool,
+    update: str,
+    own: bool,
     autostart: bool,
 ) -> Status:
-    """The one thing worth saying, of all that is known."""
+    """The one thing worth saying of a backend on this machine, of all that is known."""
     if installation is not None:
-        return Status("installing", installation.label, installation.said, "cancel_install", installation.factor)
+        stop: Mend = "cancel_install" if installation.stoppable else ""
+        return Status("installing", installation.label, installation.said, stop, installation.factor)
+    if ending:
+        return Status("stopping", "Stopping", "What is being made leaves a checkpoint first.")
     if client.state == "open":
         return _open(worker)
     if client.state == "refused":
-        return Status("refused", "Not Let In", client.sentence, "install_backend" if outdated else "restart_backend")
+        return _refused(client, update, own)
     if trouble:
         mend: Mend = "start_backend" if search.found is not None else "install_backend"
         return Status("failed", "Does Not Run", trouble, mend)
@@ -80,12 +100,55 @@ def status_of(
     return Status("off", "Off", hint, "start_backend")
 
 
-def _open(worker: Worker | None) -> Status:
+def _refused(client: Client, update: str, own: bool) -> Status:
+    """By a backend of this machine."""
+    if client.refusal == "client_version":
+        return Status("refused", "Not Let In", OLDER_ADDON, "open_extensions")
+    if client.refusal == "version" and not own:
+        named = (
+            "The Python that was named has an older backend than this add-on. Bring it up to date there, or name none."
+        )
+        return Status("refused", "Not Let In", named, "open_preferences")
+    if client.refusal == "version":
+        older = "The backend is older than this add-on, which brings a newer one."
+        return Status("refused", "Not Let In", older, "update_backend" if update else "install_backend")
+    return Status("refused", "Not Let In", client.sentence, "restart_backend")
+
+
+def remote_status_of(client: Client, worker: Worker | None, remote: Remote) -> Status:
+    """The same of a backend on another machine, which is neither installed nor started from here."""
+    status = _remote_status(client, worker, remote)
+    return dataclasses.replace(status, host=remote.host)
+
+
+def _remote_status(client: Client, worker: Worker | None, remote: Remote) -> Status:
+    if remote.offline:
+        return Status("offline", "Offline", client.sentence, "open_network")
+    if not remote.complete:
+        return Status("failed", "Not Set Up", client.sentence, "open_preferences")
+    if client.state == "open":
+        return _open(worker, mend="reconnect")
+    if client.state == "refused" and client.refusal == "key":
+        sentence = UNKNOWN_KEY.format(host=remote.host)
+        return Status("refused", "Not Let In", sentence, "copy_key")
+    if client.state == "refused" and client.refusal == "client_version":
+        return Status("refused", "Not Let In", OLDER_ADDON, "open_extensions")
+    if client.state == "refused" and client.refusal == "version":
+        older = f"The backend on {remote.host} is older than this add-on. Whoever runs it there can update it."
+        return Status("refused", "Not Let In", older, "reconnect")
+    if client.state == "refused":
+        return Status("refused", "Not Let In", client.sentence, "reconnect")
+    if client.state == "lost":
+        return Status("lost", "Connection Lost", f"{client.sentence} Trying again.", "reconnect")
+    return Status("connecting", "Connecting", client.sentence, "open_preferences")
+
+
+def _open(worker: Worker | None, mend: Mend = "restart_backend") -> Status:
     if worker is None:
         return Status("ready", "Ready")
     device = worker.name or DEVICES.get(worker.device, worker.device.upper())
     if worker.state == "failed":
-        return Status("failed", "Cannot Compute", worker.sentence, "restart_backend", device=device)
+        return Status("failed", "Cannot Compute", worker.sentence, mend, device=device)
     memory = _memory(worker)
     if worker.state == "busy":
         return Status("busy", "Working", device=device, memory=memory)

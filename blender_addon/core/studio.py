@@ -13,10 +13,14 @@ from dreamcraft3d_protocol.messages import (
     Advance,
     Attach,
     Cancel,
+    CancelDownload,
     Detach,
+    Download,
     Error,
     Fault,
     Forget,
+    ModelList,
+    Models,
     Move,
     Pause,
     Preview,
@@ -61,6 +65,7 @@ class Studio:
 
     Attributes:
         trouble: what the backend did not do, where that is the matter of no job that there is; or None.
+        models: the full-size models of the backend; None before it has told.
         rejected: jobs that will never be, since the last look.
         remembered: jobs whose end is an undo step of this file already; another one would cut off what can be redone.
     """
@@ -70,6 +75,7 @@ class Studio:
         self.jobs = Jobs()
         self.previews = Previews()
         self.trouble: Fault | None = None
+        self.models: ModelList | None = None
         self.rejected: list[str] = []
         self.remembered: set[str] = set()
         self._watched: set[str] = set()
@@ -162,11 +168,19 @@ class Studio:
             del self.previews.shapes[job]
             self._let_go(job)
 
+    def download(self, model: str) -> None:
+        """Have the backend get a model whose licence the artist has accepted, where it asks for that."""
+        self.session.send(Download(model, accepted=True))
+
+    def cancel_download(self, model: str) -> None:
+        self.session.send(CancelDownload(model))
+
     def close(self) -> None:
         self.session.close()
 
     def _attach(self, job: str) -> None:
-        self.session.want()
+        if not self.session.stopped:
+            self.session.want()
         self._watched.add(job)
         self.session.send(Attach(job))
 
@@ -186,6 +200,9 @@ class Studio:
             self.previews.finish(message, arrays)
         elif isinstance(message, Welcome):
             self.trouble = None
+            self.session.send(Models())
+        elif isinstance(message, ModelList):
+            self.models = message
         elif isinstance(message, Error):
             self._refused(message)
 

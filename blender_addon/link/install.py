@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Installing the backend: an environment of its own, made by processes of their own, step by step.
+"""Installing, updating and removing the backend: an environment of its own, made by processes of their own, step by step.
 
 What they say goes into a log. Whether it worked is not for a marker to say: the search for a Python proves it.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -48,6 +49,17 @@ def backend_source(addon: Path) -> Path | None:
     return checkout if (checkout / "backend" / "dreamcraft3d").is_dir() else None
 
 
+def version_of(source: Path | None) -> tuple[int, ...]:
+    """Of a wheel; empty for a checkout, of which it cannot be told, and for nothing."""
+    named = re.match(r"dreamcraft3d-([0-9.]+)", source.name) if source is not None else None
+    return numbers(named[1]) if named and source is not None and source.suffix == ".whl" else ()
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Of a version, in order: (0, 1, 0)."""
+    return tuple(int(number) for number in re.findall(r"\d+", version))
+
+
 def plan(python: Path, target: Path, source: Path, torch_index: str = "") -> list[Step]:
     """The steps from nothing to a working environment.
 
@@ -66,6 +78,25 @@ def plan(python: Path, target: Path, source: Path, torch_index: str = "") -> lis
         Step("Installing DreamCraft3D", (made, "-m", "pip", *options, "--upgrade", str(source))),
         Step("Trying It Out", (made, "-P", "-m", "dreamcraft3d.cli", "presets")),
     ]
+
+
+def plan_update(target: Path, source: Path, online: bool) -> list[Step]:
+    """The steps from an environment with an older backend to the source's.
+
+    What else it holds stays where it fits; where it does not, the network is needed.
+    """
+    made = str(python_of(target))
+    pip = (made, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--progress-bar", "off")
+    index = () if online else ("--no-index",)
+    return [
+        Step("Updating DreamCraft3D", (*pip, *index, "--upgrade", str(source))),
+        Step("Trying It Out", (made, "-P", "-m", "dreamcraft3d.cli", "presets")),
+    ]
+
+
+def plan_removal(python: Path, target: Path) -> list[Step]:
+    """The one step that deletes an environment, in a process of its own, as that takes seconds."""
+    return [Step("Removing", (str(python), "-c", "import shutil, sys; shutil.rmtree(sys.argv[1])", str(target)))]
 
 
 def _environment(python: Path, target: Path, wheels: Path, options: tuple[str, ...]) -> list[Step]:
@@ -113,11 +144,13 @@ class Installation:
     Attributes:
         over: whether it has ended, well or not.
         sentence: what went wrong, or empty.
+        stoppable: whether an artist may stop it.
     """
 
-    def __init__(self, steps: Sequence[Step], log: Path) -> None:
+    def __init__(self, steps: Sequence[Step], log: Path, stoppable: bool = True) -> None:
         self.over = False
         self.sentence = ""
+        self.stoppable = stoppable
         self.steps = list(steps)
         self.log = log
         self.done = 0
@@ -202,4 +235,4 @@ def explain(lines: Sequence[str]) -> str:
     for signs, sentence in _EXPLAINED:
         if any(sign in text for sign in signs):
             return sentence
-    return "The installation failed. The log says why."
+    return "That failed. The log says why."

@@ -14,12 +14,10 @@ class DREAMCRAFT3D_OT_open_log(bpy.types.Operator):
     bl_options = {"REGISTER", "INTERNAL"}  # noqa: RUF012 (Blender wants a set)
 
     def execute(self, context):
-        settings = pump.studio().session.settings
-        logs = [file for file in (settings.log, settings.install_log) if file.is_file()]
-        if not logs:
+        newest = pump.studio().session.settings.newest_log
+        if newest is None:
             self.report({"INFO"}, "There is no log yet.")
             return {"CANCELLED"}
-        newest = max(logs, key=lambda file: file.stat().st_mtime)
         bpy.ops.wm.path_open(filepath=str(newest))
         return {"FINISHED"}
 

@@ -14,13 +14,42 @@ ICONS = {
     "failed": "ERROR",
     "refused": "ERROR",
     "lost": "UNLINKED",
+    "offline": "INTERNET_OFFLINE",
 }
 BUTTON_ICONS = {
     "install_backend": "IMPORT",
+    "update_backend": "IMPORT",
     "cancel_install": "CANCEL",
     "start_backend": "PLAY",
     "restart_backend": "FILE_REFRESH",
+    "reconnect": "FILE_REFRESH",
+    "copy_key": "COPYDOWN",
+    "open_preferences": "PREFERENCES",
+    "open_network": "PREFERENCES",
+    "open_extensions": "PREFERENCES",
 }
+
+
+def draw_status(context, layout, status):
+    """Title, sentence, how far an installation is."""
+    title = f"{status.title} ({status.device})" if status.device else status.title
+    layout.label(text=title, icon=ICONS.get(status.phase, "TIME"), translate=False)
+    if status.host:
+        layout.label(text=f"Remote: {status.host}", icon="URL", translate=False)
+    if status.phase == "installing":
+        layout.progress(factor=status.factor, text=f"{status.factor:.0%}", translate=False)
+    if status.memory:
+        layout.label(text=status.memory, icon="MEMORY", translate=False)
+    if status.sentence:
+        draw_sentence(context, layout, status.sentence)
+
+
+def draw_mends(layout, status):
+    """The button that helps, and for a refusal from elsewhere the one that tries again."""
+    if status.mend:
+        layout.operator(f"dreamcraft3d.{status.mend}", icon=BUTTON_ICONS[status.mend])
+    if status.host and status.phase == "refused" and status.mend != "reconnect":
+        layout.operator("dreamcraft3d.reconnect", icon=BUTTON_ICONS["reconnect"])
 
 
 class DREAMCRAFT3D_PT_backend(SidebarPanel, bpy.types.Panel):
@@ -31,21 +60,17 @@ class DREAMCRAFT3D_PT_backend(SidebarPanel, bpy.types.Panel):
 
     def draw(self, context):
         layout = self.layout
-        status = pump.studio().session.status
-        title = f"{status.title} ({status.device})" if status.device else status.title
-        layout.label(text=title, icon=ICONS.get(status.phase, "TIME"), translate=False)
-        if status.phase == "installing":
-            layout.progress(factor=status.factor, text=f"{status.factor:.0%}", translate=False)
-        if status.memory:
-            layout.label(text=status.memory, icon="MEMORY", translate=False)
-        if status.sentence:
-            draw_sentence(context, layout, status.sentence)
+        session = pump.studio().session
+        status, local = session.status, session.settings.remote is None
+        draw_status(context, layout, status)
         column = layout.column(align=True)
-        if status.mend:
-            column.operator(f"dreamcraft3d.{status.mend}", icon=BUTTON_ICONS[status.mend])
-        elif status.phase in ("ready", "busy"):
+        draw_mends(column, status)
+        if status.phase in ("ready", "busy") and local:
             column.operator("dreamcraft3d.restart_backend", icon="FILE_REFRESH")
-        column.operator("dreamcraft3d.open_log", icon="TEXT")
+        if status.mend != "open_preferences":
+            column.operator("dreamcraft3d.open_preferences", icon="PREFERENCES")
+        if local:
+            column.operator("dreamcraft3d.open_log", icon="TEXT")
 
 
 CLASSES = (DREAMCRAFT3D_PT_backend,)

@@ -23,11 +23,34 @@ class SidebarPanel:
     bl_category = "DreamCraft3D"
 
 
-def draw_sentence(context: bpy.types.Context, layout: bpy.types.UILayout, text: str, icon: str = "NONE") -> None:
-    """Labels, one under the other, that hold a whole sentence."""
+def disk_size(count: float) -> str:
+    """Bytes as a word for the artist."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
+
+
+def draw_fact(layout: bpy.types.UILayout, name: str, value: str, button: tuple[str, str] | None = None) -> None:
+    """A value that is not to be changed, in line with properties that are split; perhaps with an operator and its icon."""
+    split = layout.split(factor=0.4)
+    left = split.row()
+    left.alignment = "RIGHT"
+    left.label(text=name)
+    right = split.row(align=True)
+    right.label(text=value, translate=False)
+    if button is not None:
+        right.operator(button[0], text="", icon=button[1])
+
+
+def draw_sentence(
+    context: bpy.types.Context, layout: bpy.types.UILayout, text: str, icon: str = "NONE", width: float | None = None
+) -> None:
+    """Labels, one under the other, that hold a whole sentence.
+
+    Args:
+        width: of the layout in pixels at scale 1; by default that of the region.
+    """
     region = context.region
     scale = context.preferences.system.ui_scale or 1.0  # 0 without a window
-    pixels = (region.width if region is not None else 300) / scale - MARGIN_PIXELS
+    pixels = (width or (region.width if region is not None else 300) / scale) - MARGIN_PIXELS
     if icon != "NONE":
         pixels -= ICON_PIXELS
     lines = textwrap.wrap(text, max(int(pixels / CHARACTER_PIXELS), 18))

@@ -79,6 +79,7 @@ class Client:
         state: ``connecting`` until the first handshake; ``open``; ``lost`` while it reconnects; ``refused`` for good,
             until :meth:`reconnect`.
         sentence: why the state is as it is, for the artist.
+        refusal: for programs, why it was refused: ``key``, or the code of :class:`Refused`; else empty.
         welcome: what the backend said of itself, once it has been open.
     """
 
@@ -90,6 +91,7 @@ class Client:
         """
         self.state: ClientState = "connecting"
         self.sentence = "Looking for the backend."
+        self.refusal = ""
         self.welcome: Welcome | None = None
         self._target = target
         self._hello = Hello(*VERSION, name, version)
@@ -211,15 +213,15 @@ class Client:
             except zmq.Again:
                 return
             if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-                self._disconnect("refused", "The backend does not know this client's key; enrol it there.")
+                self._disconnect("refused", "The backend does not know this client's key; enrol it there.", "key")
             else:
                 self._lose(_TROUBLE[event])
 
     def _lose(self, sentence: str) -> None:
         self._disconnect("connecting" if self.welcome is None else "lost", sentence)
 
-    def _disconnect(self, state: ClientState, sentence: str) -> None:
-        self.state, self.sentence = state, sentence
+    def _disconnect(self, state: ClientState, sentence: str, refusal: str = "") -> None:
+        self.state, self.sentence, self.refusal = state, sentence, refusal
         self._retry_at = time.monotonic() + RETRY_SECONDS
         if self._socket is not None:
             self._socket.disable_monitor()
@@ -238,7 +240,7 @@ class Client:
             self._lose("The backend has forgotten this connection.")
             return
         if isinstance(message, Refused):
-            self._disconnect("refused", f"{message.sentence} {message.hint}".strip())
+            self._disconnect("refused", f"{message.sentence} {message.hint}".strip(), message.code)
         elif isinstance(message, Welcome):
             self._opened(message)
         elif isinstance(message, JobState | Error) and message.job is not None:

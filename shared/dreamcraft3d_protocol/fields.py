@@ -98,10 +98,12 @@ def _read(hint: Any, value: Any, where: str, peer_minor: int) -> Any:
     return _read_scalar(hint, value, where)
 
 
-def _read_scalar(hint: type, value: Any, where: str) -> str | int | float:
+def _read_scalar(hint: type, value: Any, where: str) -> str | bool | int | float:
     if hint is str and isinstance(value, str):
         if len(value) > MAX_TEXT:
             raise ProtocolError(f"{where} has {len(value)} characters; {MAX_TEXT} are allowed.")
+        return value
+    if hint is bool and isinstance(value, bool):
         return value
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
         return value
@@ -109,7 +111,7 @@ def _read_scalar(hint: type, value: Any, where: str) -> str | int | float:
         if not math.isfinite(value):
             raise ProtocolError(f"{where} is not a finite number.")
         return float(value)
-    names = {str: "a text", int: "a whole number", float: "a number"}
+    names = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}
     raise ProtocolError(f"{where} must be {names[hint]}, not {_shown(value)}.")
 
 

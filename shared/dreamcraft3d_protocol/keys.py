@@ -19,6 +19,8 @@ from zmq.utils import z85
 from dreamcraft3d_protocol.errors import ProtocolError
 from dreamcraft3d_protocol.files import private_folder, write_private
 
+LOCAL = "local"
+"""Under which the clients of the backend's own machine are enrolled."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -38,12 +40,12 @@ class KeyFolder:
 
     def server_pair(self) -> KeyPair:
         """The backend's pair, made the first time. Raises as :func:`read_pair`."""
-        return self._pair("server")
+        return self.pair("server")
 
     def client_pair(self) -> KeyPair:
         """The pair of clients on this machine, made and enrolled the first time. Raises as :func:`read_pair`."""
-        pair = self._pair("client")
-        self.enrol(pair.public, "local")
+        pair = self.pair("client")
+        self.enrol(pair.public, LOCAL)
         return pair
 
     def enrol(self, public_key: bytes, name: str) -> None:
@@ -58,7 +60,7 @@ class KeyFolder:
         """
         if not _NAME.fullmatch(name):
             raise ProtocolError(f"A client cannot be called {name[:80]!r}; use letters, digits, - and _.")
-        if not _is_key(public_key):
+        if not is_key(public_key):
             raise ProtocolError("A public key has 40 characters in Z85; copy it whole from the client's .key file.")
         private_folder(self.path)
         text = f'metadata\n    name = "{name}"\ncurve\n    public-key = "{public_key.decode()}"\n'
@@ -74,7 +76,16 @@ class KeyFolder:
                 continue
         return names
 
-    def _pair(self, name: str) -> KeyPair:
+    def strike(self, name: str) -> bool:
+        """Let a client connect no more; returns whether there was one of that name. One that is connected stays so."""
+        file = self.path / "clients" / f"{name}.key"
+        known = name in self.enrolled().values()
+        if known:
+            file.unlink(missing_ok=True)
+        return known
+
+    def pair(self, name: str) -> KeyPair:
+        """The pair of this name, made the first time. Raises as :func:`read_pair`."""
         secret = private_folder(self.path) / f"{name}.key_secret"
         if not secret.is_file():
             with tempfile.TemporaryDirectory(dir=self.path) as made:
@@ -96,12 +107,13 @@ def read_pair(secret_file: Path) -> KeyPair:
         raise ProtocolError(f"There is no key in {secret_file}.") from None
     if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
         raise ProtocolError(f"Others may read the secret key {secret_file}; run: chmod 600 {secret_file}")
-    if secret is None or not _is_key(public) or not _is_key(secret):
+    if secret is None or not is_key(public) or not is_key(secret):
         raise ProtocolError(f"The key in {secret_file} is broken; delete it, and a new one is made.")
     return KeyPair(public, secret)
 
 
-def _is_key(key: bytes) -> bool:
+def is_key(key: bytes) -> bool:
+    """Whether this may be a key in Z85."""
     try:
         return len(key) == 40 and len(z85.decode(key)) == 32
     except (ValueError, KeyError, UnicodeDecodeError):

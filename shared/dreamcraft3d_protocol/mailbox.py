@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dreamcraft3d_protocol.arrays import Arrays
 from dreamcraft3d_protocol.codec import Received
-from dreamcraft3d_protocol.messages import JobState, Message, Preview, Worker
+from dreamcraft3d_protocol.messages import JobState, Message, ModelList, Preview, Worker
 
 
 class Mailbox:
@@ -17,7 +17,8 @@ class Mailbox:
     A new picture takes the place of an older one of its subject: samples never that of the reference, nor it theirs. A
     whole mesh takes the place of all that was known of the job's shape. One that changes only positions, colours or
     texture takes the place of an older one of its form, never of the mesh it is based on. A job's state takes the place
-    of an older one that differs only in progress, a worker's of an older one that differs only in memory.
+    of an older one that differs only in progress, a worker's of an older one that differs only in memory, and a list of
+    models that of an older one.
     """
 
     def __init__(self) -> None:
@@ -44,10 +45,10 @@ def supersedes(new: Message, old: Message) -> bool:
     """Whether nobody needs ``old`` who is going to read ``new``."""
     if isinstance(new, Preview) and isinstance(old, Preview):
         if (new.job, new.subject) != (old.job, old.subject):
-            return False
+            return isinstance(new, ModelList) and isinstance(old, ModelList)
         return new.form in ("mesh", old.form)
     if isinstance(new, JobState) and isinstance(old, JobState):
         return (new.job, new.state, new.stage, new.error) == (old.job, old.state, old.stage, old.error)
     if isinstance(new, Worker) and isinstance(old, Worker):
         return (new.state, new.sentence) == (old.state, old.sentence)
-    return False
+    return isinstance(new, ModelList) and isinstance(old, ModelList)

@@ -67,6 +67,37 @@ class PresetInfo:
     changes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class ModelInfo:
+    """A full-size model of the backend's catalogue.
+
+    Attributes:
+        name: what presets call it.
+        use: what it can do for a run: ``texture``, ``depth, normals``.
+        gigabytes: 1e9 bytes of all its files together.
+        licence: its short name.
+        non_commercial: the licence forbids commercial use, and must be accepted before the download.
+        gated: the hub wants an account that has accepted the licence.
+        page: where the licence can be read.
+        state: whether it lies there; ``waiting`` for another download to end.
+        done, total: bytes, while it is downloaded.
+        fault: why the last download ended without the model, or None.
+    """
+
+    name: str
+    about: str
+    use: str
+    gigabytes: float
+    licence: str
+    non_commercial: bool
+    gated: bool
+    page: str
+    state: Literal["absent", "waiting", "downloading", "present"]
+    done: int = 0
+    total: int = 0
+    fault: Fault | None = None
+
+
 # --- client to backend ---
 
 
@@ -198,6 +229,34 @@ class Jobs(Message):
 
 
 @dataclass(frozen=True)
+class Models(Message):
+    """Ask for :class:`ModelList`, now and from now on at each change."""
+
+    kind: ClassVar[str] = "models"
+
+
+@dataclass(frozen=True)
+class Download(Message):
+    """Get a model; answered by :class:`ModelList`.
+
+    Attributes:
+        accepted: its licence was read and accepted; needed where that forbids commercial use.
+    """
+
+    kind: ClassVar[str] = "download"
+    model: str
+    accepted: bool = False
+
+
+@dataclass(frozen=True)
+class CancelDownload(Message):
+    """Leave off; files that are whole stay, and are not loaded again by the next download."""
+
+    kind: ClassVar[str] = "cancel_download"
+    model: str
+
+
+@dataclass(frozen=True)
 class Ping(Message):
     """Ask for :class:`Pong`."""
 
@@ -234,7 +293,12 @@ class Welcome(Message):
 
 @dataclass(frozen=True)
 class Refused(Message):
-    """There will be no conversation: ``code`` is ``version``, or ``hello`` where something else came first."""
+    """There will be no conversation.
+
+    Attributes:
+        code: ``version`` where the backend is the older one, ``client_version`` where the client is; ``hello`` where
+            something else came first, ``protocol`` where that could not be read.
+    """
 
     kind: ClassVar[str] = "refused"
     code: str
@@ -322,6 +386,21 @@ class JobList(Message):
 
 
 @dataclass(frozen=True)
+class ModelList(Message):
+    """The full-size models, in the order of the catalogue.
+
+    Attributes:
+        folder: where they lie on the backend's machine.
+        free_gigabytes: 1e9 bytes that are free there.
+    """
+
+    kind: ClassVar[str] = "model_list"
+    models: tuple[ModelInfo, ...]
+    folder: str
+    free_gigabytes: float
+
+
+@dataclass(frozen=True)
 class Preview(Message):
     """What a job looks like now.
 
@@ -387,6 +466,7 @@ def _by_kind(*classes: type[Message]) -> Kinds:
 
 
 CLIENT_KINDS = _by_kind(
-    Hello, Submit, Cancel, Pause, Advance, Move, Attach, Detach, Whole, Resume, Forget, Jobs, Ping, Shutdown
-)
-BACKEND_KINDS = _by_kind(Welcome, Refused, Worker, Presets, JobState, JobList, Preview, Result, Error, Pong)
+    Hello, Submit, Cancel, Pause, Advance, Move, Attach, Detach, Whole, Resume, Forget, Jobs, Models, Download,
+    CancelDownload, Ping, Shutdown,
+)  # fmt: skip
+BACKEND_KINDS = _by_kind(Welcome, Refused, Worker, Presets, JobState, JobList, ModelList, Preview, Result, Error, Pong)

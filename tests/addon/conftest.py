@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from blender_addon.core.session import Session, Settings
+from blender_addon.core.session import Session
+from blender_addon.core.settings import Settings
 from blender_addon.core.studio import Studio
 from launcher import wait_until
 from scripted_backend import ScriptedBackend

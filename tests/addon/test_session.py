@@ -6,12 +6,17 @@ import dataclasses
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from blender_addon.core import environment as environment_module
 from blender_addon.core import session as module
-from blender_addon.core.session import Session, Settings
+from blender_addon.core.session import Session
+from blender_addon.core.settings import Settings
+from blender_addon.core.studio import Studio
+from blender_addon.link.backend_python import python_of
 from blender_addon.link.install import InstallError
 from launcher import alive, backend_python, end_backend, wait_until
 from scripted_backend import ScriptedBackend
@@ -20,6 +25,7 @@ from toy_backend import toy_wheel
 from dreamcraft3d_protocol.connection import Connection, keys_of
 from dreamcraft3d_protocol.messages import Refused
 
+JOB = str(uuid.UUID(int=1))
 Make = Callable[[Settings], Session]
 
 
@@ -118,6 +124,28 @@ def test_restart_ends_the_backend_and_starts_another(real: Settings, make: Make)
     reach(session, "ready")
 
 
+def test_stop_ends_the_backend_and_only_an_order_starts_it_again(
+    real: Settings, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RESTART_SECONDS", 0.1)
+    studio = Studio(make(real))
+    session = studio.session
+    session.start()
+    reach(session, "ready")
+    published = Connection.read(real.data)
+    assert published is not None
+    session.stop()
+    reach(session, "stopping")
+    reach(session, "off")
+    wait_until(lambda: not alive(published.pid))
+    studio.watch([JOB])  # as undo and opening a file do
+    for _ in range(100):
+        session.tick(0.005)
+    assert session.status.phase == "off"
+    studio.resume(JOB)
+    reach(session, "ready")
+
+
 def test_a_backend_that_does_not_start_is_said_after_three_tries(
     settings: Settings, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,15 +165,35 @@ def test_a_backend_that_does_not_start_is_said_after_three_tries(
 
 
 def test_a_backend_of_another_version_is_refused_with_its_reason(
-    settings: Settings, make: Make, backend: ScriptedBackend
+    settings: Settings, make: Make, backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = make(settings)
     wait_until(lambda: session.tick(0.01) is not None and bool(backend.socket.poll(0)))
     who, *_ = backend.socket.recv_multipart()
-    backend.tell(who, Refused("version", "The backend is newer.", "Update the add-on."))
+    said = "The client speaks version 3 of the protocol, the backend 2."
+    backend.tell(who, Refused("version", said, "Update the backend."))
     reach(session, "refused")
-    assert session.status.sentence == "The backend is newer. Update the add-on."
+    assert "The backend is older than this add-on" in session.status.sentence
     assert session.status.mend == "install_backend"
+    environment = session.environment
+    reach(session, "refused")
+    wait_until(lambda: session.tick(0.01) is not None and environment.search.over)
+    environment.search.found, environment.search.version = python_of(settings.environment), "0.0.9"
+    monkeypatch.setattr(environment, "_brought", (0, 1, 0))
+    assert session.status.mend == "update_backend"
+    environment.search.found = Path(sys.executable)
+    assert session.status.mend == "open_preferences"
+    assert "The Python that was named has an older backend" in session.status.sentence
+
+
+def test_the_older_add_on_is_sent_for_a_newer_one(settings: Settings, make: Make, backend: ScriptedBackend) -> None:
+    session = make(settings)
+    wait_until(lambda: session.tick(0.01) is not None and bool(backend.socket.poll(0)))
+    who, *_ = backend.socket.recv_multipart()
+    backend.tell(who, Refused("client_version", "The client speaks version 1.", "Update the client."))
+    reach(session, "refused")
+    assert session.status.mend == "open_extensions"
+    assert "This add-on is older than the backend" in session.status.sentence
 
 
 def test_a_process_that_only_has_the_number_of_a_backend_long_gone_is_left_alone(real: Settings, make: Make) -> None:
@@ -175,8 +223,10 @@ def test_an_installed_backend_is_found_and_the_session_goes_on_from_there(
     settings: Settings, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All but PyTorch, which would be downloaded."""
-    plan = module.plan
-    monkeypatch.setattr(module, "plan", lambda *given: [step for step in plan(*given) if "PyTorch" not in step.label])
+    plan = environment_module.plan
+    monkeypatch.setattr(
+        environment_module, "plan", lambda *given: [step for step in plan(*given) if "PyTorch" not in step.label]
+    )
     toy_wheel(settings.addon / "backend")
     session = make(settings)
     reach(session, "missing")
@@ -185,6 +235,29 @@ def test_an_installed_backend_is_found_and_the_session_goes_on_from_there(
     assert session.status.mend == "cancel_install"
     reach(session, "off", "failed", seconds=180)
     assert session.status.phase == "off", session.status
+    environment = session.environment
+    assert (environment.own, environment.search.version, environment.update) == (True, "9.9", "")
+    wait_until(lambda: environment.size is not None)
+    assert environment.size > 1 << 20  # type: ignore[operator]
+
+    toy_wheel(settings.addon / "backend", "9.10")  # a newer zip
+    newer = make(settings)
+    reach(newer, "off")
+    assert newer.environment.update == "9.10"
+    newer.update(online=False)
+    reach(newer, "installing")
+    reach(newer, "off", seconds=60)
+    assert (newer.environment.search.version, newer.environment.update) == ("9.10", "")
+    with pytest.raises(InstallError, match="nothing to update"):
+        newer.update(online=False)
+
+    newer.remove(Path(sys.executable))
+    reach(newer, "installing")
+    assert (newer.status.title, newer.status.mend) == ("Removing", "")
+    reach(newer, "missing", seconds=60)
+    assert not settings.environment.exists()
+    with pytest.raises(InstallError, match="no environment"):
+        newer.remove(Path(sys.executable))
 
 
 def test_an_installation_that_was_stopped_is_told_and_may_be_begun_again(settings: Settings, make: Make) -> None:

@@ -15,15 +15,17 @@ FILES = {
 }
 
 
-def toy_wheel(folder: Path) -> Path:
-    """Written into ``folder``, which is made."""
+def toy_wheel(folder: Path, version: str = "9.9") -> Path:
+    """Written into ``folder``, which is made, in the place of another."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "dreamcraft3d-9.9-py3-none-any.whl"
+    for older in folder.glob("*.whl"):
+        older.unlink()
+    path = folder / f"dreamcraft3d-{version}-py3-none-any.whl"
     record = ""
     with zipfile.ZipFile(path, "w") as wheel:
-        for name, text in FILES.items():
+        for name, text in ((n.replace("9.9", version), t.replace("9.9", version)) for n, t in FILES.items()):
             wheel.writestr(name, text)
             digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
             record += f"{name},sha256={digest},{len(text)}\n"
-        wheel.writestr("dreamcraft3d-9.9.dist-info/RECORD", record)
+        wheel.writestr(f"dreamcraft3d-{version}.dist-info/RECORD", record)
     return path

@@ -61,7 +61,7 @@ def blender(
     bpy.ops.ed.undo_push(message="Empty")
     yield preferences
     preferences = bpy.context.preferences.addons[installed].preferences  # looked up afresh: a test may have disabled it
-    preferences.data, preferences.python = str(tmp_path / "nowhere"), ""
+    preferences.data, preferences.python, preferences.where = str(tmp_path / "nowhere"), "", "LOCAL"
     part("pump").studio()
 
 

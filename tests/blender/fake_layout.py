@@ -57,6 +57,8 @@ class FakeLayout:
             self.root.icons.append(kwargs["icon_value"])
         if name == "operator":
             return self._operator(args[0])
+        if name == "panel":
+            return FakeLayout(self.root), FakeLayout(self.root)  # open
         if name in ("row", "column", "box", "split", "grid_flow", "column_flow"):
             return FakeLayout(self.root)
         return None
@@ -85,10 +87,13 @@ def draw_appended(function: Callable[[Any, Any], None]) -> FakeLayout:
     return layout
 
 
-def draw(panel: type) -> FakeLayout:
-    """What a panel or menu draws now."""
+def draw(panel: type, **fields: Any) -> FakeLayout:
+    """What a panel, a menu or an operator's dialog draws now; ``fields`` are the operator's."""
     layout = FakeLayout()
-    drawer = SimpleNamespace(layout=layout)
+    drawer = SimpleNamespace(layout=layout, **fields)
+    if issubclass(panel, bpy.types.Operator):
+        module, name = panel.bl_idname.split(".")
+        drawer.bl_rna = getattr(getattr(bpy.ops, module), name).get_rna_type()
     for name, value in vars(panel).items():
         if callable(value) and not name.startswith("_") and name not in ("draw", "bl_rna"):
             setattr(drawer, name, value.__get__(drawer))

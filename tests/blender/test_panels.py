@@ -17,7 +17,7 @@ from dreamcraft3d_protocol.messages import Fault, JobList, JobState, PresetInfo,
 
 Part = Callable[[str], ModuleType]
 JOB = str(uuid.UUID(int=1))
-PHASES = "searching missing installing off starting connecting ready busy refused lost failed".split()
+PHASES = "searching missing installing off starting connecting ready busy stopping refused lost failed offline".split()
 STATES = "queued running pausing paused cancelling cancelled done failed".split()
 
 

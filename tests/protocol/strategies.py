@@ -45,6 +45,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         str: st.text(st.characters(codec="utf-8"), max_size=40) | st.just("x" * MAX_TEXT),
         int: st.integers(-(2**63), 2**63 - 1),
         float: st.floats(allow_nan=False, allow_infinity=False),
+        bool: st.booleans(),
     }[hint]
 
 

@@ -181,14 +181,16 @@ def test_who_does_not_say_hello_first_is_refused(
     assert said(bare, Refused).code == "hello"
 
 
-@pytest.mark.parametrize(("major", "mend"), [(VERSION[0] + 1, "backend"), (VERSION[0] - 1, "client")])
+@pytest.mark.parametrize(
+    ("major", "code", "mend"), [(VERSION[0] + 1, "version", "backend"), (VERSION[0] - 1, "client_version", "client")]
+)
 def test_another_major_version_is_refused_and_told_who_is_to_be_updated(
-    backend: Backend, here: Connection, dealer: Callable[..., Any], major: int, mend: str
+    backend: Backend, here: Connection, dealer: Callable[..., Any], major: int, code: str, mend: str
 ) -> None:
     bare = dealer(here.endpoint, here.server_public_key.encode(), keys_of(backend.data).client_pair())
     bare.send_multipart(encode(Hello(major, 0, "x", "1")))
     refused = said(bare, Refused)
-    assert refused.code == "version"
+    assert refused.code == code
     assert mend in refused.hint
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -51,6 +53,7 @@ def download(
     accept_licence: Annotated[
         str | None, typer.Option("--accept-licence", help="The licence you accept, as `list` names it.")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: progress as one JSON object a line.")] = False,
 ) -> None:
     """Get a model from the hub; what is already here is not loaded again."""
     from dreamcraft3d.models.catalogue import find_model
@@ -60,6 +63,9 @@ def download(
     model = find_model(name)
     if model.non_commercial:
         _confirm_licence(model, accept_licence)
+    if as_json:
+        _download_for_a_program(model, mirror)
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -75,6 +81,26 @@ def download(
 
         lock = get(model, told, progress.console.print, mirror)
     console.print(f"{name} from {lock.repository} is in {model_folder(name)}.", soft_wrap=True, highlight=False)
+
+
+def _download_for_a_program(model: Model, mirror: str | None) -> None:
+    """As JSON lines: bytes ``done`` of ``total``, what is ``said``, and in the end perhaps ``sentence`` and ``hint``."""
+    from dreamcraft3d.models.download import download as get
+
+    def write(values: dict[str, str | int]) -> None:
+        sys.stdout.write(json.dumps(values) + "\n")
+        sys.stdout.flush()
+
+    try:
+        get(
+            model,
+            lambda done, total: write({"done": done, "total": total}),
+            lambda said: write({"said": said}),
+            mirror,
+        )
+    except UserError as error:
+        write({"sentence": error.sentence, "hint": error.hint})
+        raise typer.Exit(2) from None
 
 
 def _confirm_licence(model: Model, accepted: str | None) -> None:

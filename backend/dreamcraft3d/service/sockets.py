@@ -15,10 +15,11 @@ from dreamcraft3d_protocol.codec import MAX_BYTES, decode, encode
 from dreamcraft3d_protocol.errors import ProtocolError
 from dreamcraft3d_protocol.keys import KeyFolder
 from dreamcraft3d_protocol.mailbox import Mailbox
-from dreamcraft3d_protocol.messages import CLIENT_KINDS, Error, Hello, Message, Ping, Pong, Refused
+from dreamcraft3d_protocol.messages import CLIENT_KINDS, Error, Hello, Message, ModelList, Ping, Pong, Refused
 
 log = logging.getLogger(__name__)
 
+LOOPBACK = "127.0.0.1"
 MAX_WAITING = 1000
 """Messages that may wait for a client; one that is slower is forgotten, and says hello again when it wakes."""
 GONE_SECONDS = 60.0
@@ -34,6 +35,7 @@ class Session:
         name: under which its key is enrolled.
         local: it has the key of this machine.
         attached: jobs whose previews and results it wants.
+        models: whether it wants the list of models at each change.
     """
 
     identity: bytes
@@ -42,6 +44,7 @@ class Session:
     minor: int
     heard_at: float
     attached: set[str] = field(default_factory=set)
+    models: bool = False
     mailbox: Mailbox = field(default_factory=Mailbox)
 
 
@@ -53,14 +56,22 @@ class Clients:
 
     Args:
         keys: the backend's pair, and who may connect.
-        port: of the loopback interface; 0 for a free one.
+        port: 0 for a free one.
+        address: the IPv4 address to listen at.
 
     Raises:
         ProtocolError: a key cannot be used.
-        zmq.ZMQError: the port is taken.
+        zmq.ZMQError: the port is taken, or the address is not this machine's.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], gate: Gate, keys: KeyFolder, port: int) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        gate: Gate,
+        keys: KeyFolder,
+        port: int,
+        address: str = LOOPBACK,
+    ) -> None:
         pair = keys.server_pair()
         self._keys = keys
         self._local_key = keys.client_pair().public
@@ -73,9 +84,10 @@ class Clients:
         socket.zap_domain = b"clients"
         socket.curve_server = True
         socket.curve_publickey, socket.curve_secretkey = pair.public, pair.secret
-        socket.bind(f"tcp://127.0.0.1:{port or '*'}")
+        socket.bind(f"tcp://{address}:{port or '*'}")
         self.socket = socket
-        self.endpoint = str(socket.getsockopt_string(zmq.LAST_ENDPOINT))
+        # Clients of this machine cannot connect to "any address" on every system.
+        self.endpoint = str(socket.getsockopt_string(zmq.LAST_ENDPOINT)).replace("//0.0.0.0:", f"//{LOOPBACK}:")
         self.public_key = pair.public.decode()
         self.sessions: dict[bytes, Session] = {}
 
@@ -102,6 +114,11 @@ class Clients:
     def tell_all(self, message: Message) -> None:
         for session in list(self.sessions.values()):
             self.tell(session, message)
+
+    def tell_of_models(self, message: ModelList) -> None:
+        for session in list(self.sessions.values()):
+            if session.models:
+                self.tell(session, message)
 
     def tell_attached(self, job: str, message: Message, arrays: Arrays) -> None:
         for session in list(self.sessions.values()):
@@ -168,9 +185,9 @@ class Clients:
 
     def _greet(self, identity: bytes, hello: Hello, frame: zmq.Frame) -> Session | None:
         if hello.major != VERSION[0]:
-            older = "client" if hello.major < VERSION[0] else "backend"
+            older, code = ("client", "client_version") if hello.major < VERSION[0] else ("backend", "version")
             versions = f"The client speaks version {hello.major} of the protocol, the backend {VERSION[0]}."
-            self._refuse(identity, "version", versions, f"Update the {older}.")
+            self._refuse(identity, code, versions, f"Update the {older}.")
             return None
         key = str(frame.get("User-Id")).encode()
         name = self._keys.enrolled().get(key, "unknown")

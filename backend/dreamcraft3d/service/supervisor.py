@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from ipaddress import IPv4Address
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import FrameType
@@ -21,14 +22,16 @@ from dreamcraft3d import __version__
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.service.auth import Gate
 from dreamcraft3d.service.desk import Desk
+from dreamcraft3d.service.downloads import Downloads
 from dreamcraft3d.service.engine import Engine, LocalWorker
 from dreamcraft3d.service.folder import DataFolder
-from dreamcraft3d.service.sockets import Clients, Session
+from dreamcraft3d.service.sockets import LOOPBACK, Clients, Session
 from dreamcraft3d.service.store import Store
 from dreamcraft3d_protocol import VERSION
 from dreamcraft3d_protocol.connection import Connection, keys_of
 from dreamcraft3d_protocol.errors import ProtocolError
-from dreamcraft3d_protocol.messages import Error, Hello, Message, Shutdown, Welcome
+from dreamcraft3d_protocol.keys import LOCAL
+from dreamcraft3d_protocol.messages import CancelDownload, Download, Error, Hello, Message, Models, Shutdown, Welcome
 
 log = logging.getLogger(__name__)
 
@@ -38,22 +41,24 @@ STOP_SECONDS = 20.0
 """What a job gets to leave its checkpoint when the supervisor is asked to end."""
 
 
-def serve(path: Path, port: int, idle_minutes: float) -> None:
+def serve(path: Path, port: int, idle_minutes: float, address: str = LOOPBACK) -> None:
     """Serve a data folder until there is a signal, a ``shutdown``, or nothing to do for long.
 
     Args:
         path: the data folder; it is made if it is not there.
-        port: of the loopback interface, 0 for a free one.
+        port: 0 for a free one.
         idle_minutes: how long to stay without clients and jobs.
+        address: to listen at; another than the loopback interface's is for clients elsewhere, one of whom must be enrolled.
 
     Raises:
-        UserError: the folder is taken or cannot be used, or the port is.
+        UserError: the folder is taken or cannot be used, or the port is, or nobody elsewhere may connect.
     """
+    _check_address(address, path)
     data = DataFolder(path.absolute())
     with data.acquire(), contextlib.ExitStack() as stack:
         try:
             _start_log(data)
-            Supervisor(data, port, stack).run(idle_minutes * 60)
+            Supervisor(data, port, address, stack).run(idle_minutes * 60)
         except ProtocolError as error:
             raise UserError(str(error)) from None
         except OSError as error:
@@ -63,7 +68,7 @@ def serve(path: Path, port: int, idle_minutes: float) -> None:
 class Supervisor:
     """The loop, and what is made before and taken down after it."""
 
-    def __init__(self, data: DataFolder, port: int, stack: contextlib.ExitStack) -> None:
+    def __init__(self, data: DataFolder, port: int, address: str, stack: contextlib.ExitStack) -> None:
         """``stack`` takes everything down, in the opposite order."""
         context = zmq.Context()
         stack.callback(context.destroy, linger=500)
@@ -72,19 +77,23 @@ class Supervisor:
         self._store = Store(data.journal)
         stack.callback(self._store.close)
         try:
-            self._clients = Clients(context, gate, keys_of(data.path), port)
+            self._clients = Clients(context, gate, keys_of(data.path), port, address)
         except zmq.ZMQError as error:
-            raise UserError(f"The port {port} cannot be had: {error}.", "Choose another, or none.") from None
+            raise UserError(f"{address}, port {port}, cannot be had: {error}.", "Choose another, or none.") from None
         stack.callback(self._clients.close)
         self._engine: Engine = LocalWorker(context, gate, data)
         stack.callback(self._engine.close)
         self._desk = Desk(data, self._store, self._clients, self._engine)
+        self._downloads = Downloads(lambda: self._clients.tell_of_models(self._downloads.listed()))
+        stack.callback(self._downloads.close)
         self._told = self._engine.told
         self._leaving = ""
         connection = Connection(self._clients.endpoint, self._clients.public_key, os.getpid(), *VERSION, __version__)
         connection.publish(data.path)
         stack.callback(Connection.withdraw, data.path)
         log.info("serves %s at %s, process %d", data.path, connection.endpoint, connection.pid)
+        if address != LOOPBACK:
+            log.info("clients elsewhere need this public key: %s", connection.server_public_key)
 
     def run(self, idle_seconds: float) -> None:
         """Serve until it is time to leave."""
@@ -94,7 +103,7 @@ class Supervisor:
         while not self._leaving:
             self._desk.begin_next()
             self._turn()
-            if self._clients.sessions or self._desk.busy:
+            if self._clients.sessions or self._desk.busy or self._downloads.busy:
                 busy_at = time.monotonic()
             elif time.monotonic() - busy_at > idle_seconds:
                 self._leaving = "nobody needs it"
@@ -111,6 +120,8 @@ class Supervisor:
                 self._welcome(session)
             elif isinstance(message, Shutdown):
                 self._shut_down(session)
+            elif isinstance(message, Models | Download | CancelDownload):
+                self._about_models(session, message)
             else:
                 self._desk.asked(session, message, arrays)
         for letter in self._engine.tick():
@@ -118,6 +129,7 @@ class Supervisor:
         if self._engine.told != self._told:
             self._told = self._engine.told
             self._clients.tell_all(self._told)
+        self._downloads.tick()
         self._clients.forget_silent()
 
     def _welcome(self, session: Session) -> None:
@@ -128,6 +140,20 @@ class Supervisor:
         ]
         for message in said:
             self._clients.tell(session, message)
+
+    def _about_models(self, session: Session, message: Models | Download | CancelDownload) -> None:
+        try:
+            if isinstance(message, Models):
+                session.models = True
+                self._clients.tell(session, self._downloads.listed())
+            elif isinstance(message, Download):
+                self._downloads.begin(message.model, message.accepted, session.name)
+            else:
+                self._downloads.cancel(message.model)
+        except UserError as error:
+            self._clients.tell(session, Error("user", error.sentence, error.hint))
+        except OSError as error:
+            self._clients.tell(session, Error("disk", f"The folder of models cannot be used: {error.strerror}."))
 
     def _shut_down(self, session: Session) -> None:
         if session.local:
@@ -148,6 +174,19 @@ class Supervisor:
         deadline = time.monotonic() + STOP_SECONDS
         while job.active and time.monotonic() < deadline:
             self._turn()
+
+
+def _check_address(address: str, path: Path) -> None:
+    """Raises UserError for what is no address, and for one that others reach while none of them may connect."""
+    try:
+        loopback = IPv4Address(address).is_loopback
+    except ValueError:
+        raise UserError(f"{address!r} is no IPv4 address.", "Such as --bind 0.0.0.0, which is all of them.") from None
+    if not loopback and not set(keys_of(path).enrolled().values()) - {LOCAL}:
+        raise UserError(
+            f"Nobody elsewhere may connect, so that there is no use in listening at {address}.",
+            "First let somebody in: dreamcraft3d keys add NAME KEY, with the key that their add-on's preferences show.",
+        )
 
 
 def _start_log(data: DataFolder) -> None:

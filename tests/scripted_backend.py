@@ -20,6 +20,8 @@ from dreamcraft3d_protocol.messages import (
     Hello,
     JobState,
     Message,
+    ModelList,
+    Models,
     Ping,
     Pong,
     Preview,
@@ -31,6 +33,7 @@ from dreamcraft3d_protocol.messages import (
 )
 
 WELCOME = Welcome(*VERSION, "0.1.0", str(uuid.UUID(int=7)), ())
+NO_MODELS = ModelList((), "/models", 1.0)
 FACES = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
 VERTICES = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 1]], np.float32)
 COLOURS = np.full((4, 3), 0.5, np.float32)
@@ -81,7 +84,7 @@ class ScriptedBackend:
         Connection(f"tcp://127.0.0.1:{port}", pair.public.decode(), 2**22 + 7, *VERSION, "0.1.0").publish(data)
 
     def serve(self) -> list[Message]:
-        """Answer hellos and pings; returns all else that was heard so far."""
+        """Answer hellos, pings and the question for models; returns all else that was heard so far."""
         while self.socket.poll(0):
             who, *frames = self.socket.recv_multipart()
             message = decode(frames, CLIENT_KINDS)[0]
@@ -90,6 +93,8 @@ class ScriptedBackend:
                 self.tell(who, WELCOME, Worker("ready", "cpu", ""))
             elif isinstance(message, Ping):
                 self.tell(who, Pong())
+            elif isinstance(message, Models):
+                self.tell(who, NO_MODELS)
             else:
                 self.hear(who, message)
         return self.heard
