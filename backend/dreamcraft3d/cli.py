@@ -1,30 +1,29 @@
-"""The command line: ``dreamcraft3d generate``, ``texture``, ``sculpt``, ``resume``, ``serve``, ``presets``, ``doctor``,
-``models``, ``keys`` and ``plan``."""
+"""The command line: ``dreamcraft3d generate``, ``texture``, ``sculpt``, ``refine``, ``resume``, ``serve``, ``presets``,
+``doctor``, ``models``, ``keys`` and ``plan``."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
-import signal
 import sys
+import tempfile
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dreamcraft3d import __version__
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.models.commands import app as models_app
 from dreamcraft3d.plan.commands import plan
+from dreamcraft3d.progress_bars import ProgressBars, console
 from dreamcraft3d.service.keys_commands import app as keys_app
 from dreamcraft3d_protocol.errors import ProtocolError
 
 if TYPE_CHECKING:
+    from dreamcraft3d.pipeline.base import Base
     from dreamcraft3d.pipeline.config import StageName
     from dreamcraft3d.pipeline.run_folder import Request, RunFolder
 
@@ -37,7 +36,6 @@ app = typer.Typer(
 app.add_typer(models_app, name="models")
 app.add_typer(keys_app, name="keys")
 app.command()(plan)
-console = Console(stderr=True)
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="The GLB to write; the run's folder lies beside it.")]
 PresetName = Annotated[str, typer.Option("--preset", help="embedded, draft, or another of `dreamcraft3d presets`.")]
@@ -45,68 +43,6 @@ Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed mak
 Until = Annotated[str, typer.Option(help="The last stage: reference, coarse, geometry or texture.")]
 Negative = Annotated[str, typer.Option("--avoid", help='What it shall not be: "a blue mushroom".')]
 Image = Annotated[Path | None, typer.Option("--image", help="A picture of the object from its front.")]
-
-
-class ProgressBars:
-    """Shows a run in the terminal, a bar for each stage; Ctrl-C asks it to stop after the present step."""
-
-    def __init__(self) -> None:
-        self.progress = Progress(
-            TextColumn("{task.description:<10}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[note]}"),
-            console=console,
-        )
-        self.tasks: dict[str, Any] = {}
-        self.stop = False
-
-    def __enter__(self) -> ProgressBars:
-        self.previous = signal.signal(signal.SIGINT, self._interrupted)
-        self.progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()
-        signal.signal(signal.SIGINT, self.previous)
-
-    def _interrupted(self, _signal: int, _frame: FrameType | None) -> None:
-        if self.stop:
-            raise KeyboardInterrupt
-        self.stop = True
-        self.said("Stopping after this step; press Ctrl-C again to stop at once.")
-
-    def said(self, sentence: str) -> None:
-        self.progress.console.print(sentence, markup=False)
-
-    def began(self, stage: str, steps: int, done: int) -> None:
-        self.tasks[stage] = self.progress.add_task(stage, total=steps, completed=done, note="")
-
-    def stepped(self, stage: str, done: int, losses: dict[str, float]) -> None:
-        note = "  ".join(f"{name} {value:.3g}" for name, value in losses.items())
-        self.progress.update(self.tasks[stage], completed=done, note=note[:60])
-
-    def ended(self, stage: str, seconds: float) -> None:
-        task = self.tasks[stage]
-        self.progress.update(task, completed=self.progress.tasks[task].total, note=f"{seconds:.0f} s")
-
-    def sampled(self, stage: str, done: int, pictures: object) -> None:
-        """See :meth:`pictured`."""
-
-    def pictured(self, pictures: object) -> None:
-        """Pictures and shapes are not shown in a terminal."""
-
-    def shaped(self, stage: str, surface: object) -> None:
-        """See :meth:`pictured`."""
-
-    def wants_stop(self) -> bool:
-        return self.stop
-
-    def wants_next(self, stage: str) -> bool:
-        return False
 
 
 def _run(folder: RunFolder, request: Request) -> None:
@@ -137,17 +73,22 @@ def _start(
     image: Path | None = None,
     mesh: Path | None = None,
     negative: str = "",
+    uv_texture: Path | None = None,
+    uv_mask: Path | None = None,
+    base: Base | None = None,
 ) -> None:
     from dreamcraft3d.picture.load import load_picture
     from dreamcraft3d.picture.matting import cut_out
     from dreamcraft3d.pipeline.config import EMBEDDED, STAGES, load_preset
     from dreamcraft3d.pipeline.run_folder import Request, RunFolder
-    from dreamcraft3d.shape.meshio import load_mesh
 
     settings = load_preset(preset)
     stages = [s for s in STAGES if s == "reference" or STAGES.index(s) >= STAGES.index(first)]
     if until not in stages:
         raise UserError(f'There is no stage "{until}" here.', f"Stages: {', '.join(stages)}.")
+    anew = base is None or bool(prompt) or image is not None
+    if base is not None and not anew:
+        prompt = base.prompt
     if not prompt and image is None:
         raise UserError("There is nothing to make.", 'Give a prompt, such as "a red mushroom", or --image FILE.')
     for words in (prompt, negative):
@@ -157,21 +98,23 @@ def _start(
         picture = load_picture(image)
         if settings.priors.matting == EMBEDDED:  # a network is too slow to be asked twice
             cut_out(picture)
-    if mesh is not None:
-        load_mesh(mesh)
     output = output if output.suffix.lower() == ".glb" else output.with_name(output.name + ".glb")
-    folder, copies = RunFolder.create(output, {"image": image, "mesh": mesh})
+    given = {"image": image, "mesh": mesh, "uv_texture": uv_texture, "uv_mask": uv_mask}
+    folder, copies = RunFolder.create(output, given if base is None else base.given | {"image": image})
+    if base is not None:
+        folder.start_from(base.folder.result(base.stage), None if anew else base.folder.result("reference"), prompt)
     request = Request(
         output=output.name,
         prompt=prompt,
         negative=negative,
-        image=copies["image"],
-        mesh=copies["mesh"],
+        **copies,
         preset=settings,
         seed=seed,
         first=first,
         until=until,
         version=__version__,
+        start=None if base is None else base.stage,
+        anew=anew,
     )
     folder.write_request(request)
     _run(folder, request)
@@ -205,13 +148,43 @@ def texture(
     mesh: Annotated[Path, typer.Argument(help="GLB, OBJ, PLY or STL.")],
     prompt: Annotated[str, typer.Argument(help='What it is: "a brown monkey".')],
     image: Image = None,
+    keep_uv: Annotated[bool, typer.Option("--keep-uv", help="Paint into the mesh's own UV map and texture.")] = False,
+    mask: Annotated[Path | None, typer.Option(help="A picture in that UV map, white where it is repainted.")] = None,
     preset: PresetName = "embedded",
     seed: Seed = 0,
     output: Output = Path("out/textured.glb"),
     negative: Negative = "",
 ) -> None:
     """Paint a mesh you have."""
-    _start(output, prompt.strip(), preset, seed, "texture", "texture", image, mesh, negative.strip())
+    from dreamcraft3d.picture.load import load_texture
+    from dreamcraft3d.shape.meshio import load_mesh
+
+    if not keep_uv:
+        if mask is not None:
+            raise UserError("A mask lies in the mesh's own UV map.", "Add --keep-uv.")
+        load_mesh(mesh)
+        return _start(output, prompt.strip(), preset, seed, "texture", "texture", image, mesh, negative.strip())
+    if mask is not None:
+        load_texture(mask)
+    with tempfile.TemporaryDirectory() as own:
+        given, picture = _own_uv(mesh, Path(own))
+        _start(
+            output, prompt.strip(), preset, seed, "texture", "texture", image, given, negative.strip(), picture, mask
+        )
+
+
+def _own_uv(mesh: Path, folder: Path) -> tuple[Path, Path]:
+    """A mesh and its texture as files that a run keeps them in."""
+    import numpy as np
+
+    from dreamcraft3d.shape.meshio import load_uv_mesh
+    from dreamcraft3d.shape.uv_map import check_uv
+
+    arrays, picture = load_uv_mesh(mesh)
+    check_uv(arrays["vertices"], arrays["faces"], arrays["uv"])
+    np.savez(folder / "mesh.npz", **arrays)
+    picture.convert("RGB").save(folder / "texture.png")
+    return folder / "mesh.npz", folder / "texture.png"
 
 
 @app.command()
@@ -226,7 +199,30 @@ def sculpt(
     negative: Negative = "",
 ) -> None:
     """Reshape and paint a mesh you have."""
+    from dreamcraft3d.shape.meshio import load_mesh
+
+    load_mesh(mesh)
     _start(output, prompt.strip(), preset, seed, until, "geometry", image, mesh, negative.strip())
+
+
+@app.command()
+def refine(
+    run: Annotated[Path, typer.Argument(help="The folder of an earlier run, or its GLB.")],
+    prompt: Annotated[str, typer.Argument(help="What it shall be now; nothing for what it was.")] = "",
+    image: Image = None,
+    stage: Annotated[str, typer.Option(help="Of the earlier run, the stage to start from; else its last.")] = "",
+    first: Annotated[str, typer.Option(help="The first stage to run; else the one after, or texture again.")] = "",
+    until: Until = "texture",
+    preset: PresetName = "embedded",
+    seed: Seed = 0,
+    output: Output = Path("out/refined.glb"),
+    negative: Negative = "",
+) -> None:
+    """Go on from a stage of an earlier run: for more steps of it, or with other words."""
+    from dreamcraft3d.pipeline.base import Base
+
+    base = Base.of(run, stage)
+    _start(output, prompt.strip(), preset, seed, until, base.first(first), image, None, negative.strip(), base=base)
 
 
 @app.command()

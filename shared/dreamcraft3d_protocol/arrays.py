@@ -3,6 +3,8 @@
 | message | arrays |
 |---|---|
 | ``Submit`` | ``picture``: the bytes of an image file; ``vertices``, ``faces`` and perhaps ``colours`` of a mesh |
+| ``Submit`` that keeps the mesh's UV map | also ``uv``, and perhaps ``texture``: the bytes of an image file in that map |
+| ``Submit`` that repaints a part of it | also ``part``, ``mask`` or both |
 | ``Preview`` ``picture`` | ``picture`` (H, W, 3) uint8, row 0 at the top |
 | ``Preview`` ``mesh`` | ``vertices``, ``faces``, ``colours`` |
 | ``Preview`` ``positions`` | ``vertices`` |
@@ -12,8 +14,9 @@
 | ``Result`` of the reference alone | ``picture``: the bytes of a PNG |
 
 ``vertices`` (V, 3) float32 world positions; ``faces`` (F, 3) int32, counter-clockwise from outside; ``colours`` (V, 3)
-float32 in [0, 1]; ``uv`` (3F, 2) float32, one for each corner of each face in order, (0, 0) at the bottom left; bytes of
-files are uint8 of one dimension. Other messages carry none.
+float32 in [0, 1]; ``uv`` (3F, 2) float32, one for each corner of each face in order, (0, 0) at the bottom left; ``part``
+(3F,) float32 in [0, 1], for each corner how much of the new is seen there; ``mask``: the bytes of an image file in the UV
+map, white where the new is seen. Bytes of files are uint8 of one dimension. Other messages carry none.
 """
 
 from __future__ import annotations
@@ -39,9 +42,18 @@ _VERTICES = ("float32", (None, 3))
 _FACES = ("int32", (None, 3))
 _COLOURS = ("float32", (None, 3))
 _UV = ("float32", (None, 2))
+_PART = ("float32", (None,))
 _Specs = dict[str, tuple[str, tuple[int | None, ...]]]
 
-_SUBMIT: _Specs = {"picture": _FILE, "vertices": _VERTICES, "faces": _FACES, "colours": _COLOURS}
+_SUBMIT: _Specs = {
+    **{"picture": _FILE, "vertices": _VERTICES, "faces": _FACES, "colours": _COLOURS},
+    **{"uv": _UV, "texture": _FILE, "part": _PART, "mask": _FILE},
+}
+_SUBMIT_NEEDS = {
+    **{"vertices": {"faces"}, "faces": {"vertices"}, "colours": {"vertices", "faces"}, "uv": {"vertices", "faces"}},
+    **{"texture": {"uv"}, "part": {"uv", "texture"}, "mask": {"uv", "texture"}},
+}
+"""Which arrays of a ``Submit`` mean nothing without which others."""
 _RESULT: _Specs = {"vertices": _VERTICES, "faces": _FACES, "uv": _UV, "texture": _FILE, "glb": _FILE}
 _PREVIEW: dict[str, _Specs] = {
     "picture": {"picture": _PICTURE},
@@ -77,6 +89,8 @@ def check_arrays(message: Message, arrays: Arrays) -> None:
             raise ProtocolError(f"The array {name!r} of {message.kind} is empty.")
     if "faces" in arrays:
         check_mesh(arrays["vertices"], arrays["faces"], arrays.get("colours"), arrays.get("uv"))
+    if "part" in arrays:
+        _check_part(arrays["part"], 3 * len(arrays["faces"]))
 
 
 def _expected(message: Message, arrays: Arrays) -> tuple[_Specs, set[str]]:
@@ -85,12 +99,18 @@ def _expected(message: Message, arrays: Arrays) -> tuple[_Specs, set[str]]:
         specs = _PREVIEW[message.form]
         return specs, set(specs)
     if isinstance(message, Submit):
-        mesh = {"vertices", "faces"} if arrays.keys() & {"vertices", "faces", "colours"} else set()
-        return _SUBMIT, mesh
+        return _SUBMIT, {need for name in arrays for need in _SUBMIT_NEEDS.get(name, ())}
     if isinstance(message, Result):
         specs = {"picture": _FILE} if "picture" in arrays else _RESULT
         return specs, set(specs)
     return {}, set()
+
+
+def _check_part(part: Array, corners: int) -> None:
+    if len(part) != corners:
+        raise ProtocolError(f"The part has {len(part)} weights for {corners} corners.")
+    if part.min() < 0 or part.max() > 1:
+        raise ProtocolError("The part has weights that are not between 0 and 1.")
 
 
 def check_mesh(vertices: Array, faces: Array, colours: Array | None = None, uv: Array | None = None) -> None:

@@ -124,9 +124,12 @@ class Submit(Message):
     Attributes:
         prompt: words, or empty where a picture is given.
         negative: words for what it shall not be, or empty.
-        first: the first stage after the reference; ``geometry`` and ``texture`` need a mesh, ``coarse`` takes none.
+        first: the first stage after the reference; ``geometry`` and ``texture`` need a mesh or a base, ``coarse`` takes
+            no mesh.
         until: the last stage.
         name: what the artist calls it.
+        base, base_stage: the job to go on from, and the stage of it whose result is the start; ``first`` is that stage,
+            for more steps of it, or a later one. Without prompt and picture, the base's are used as they are.
     """
 
     kind: ClassVar[str] = "submit"
@@ -138,6 +141,8 @@ class Submit(Message):
     until: LastStage = "texture"
     name: str = ""
     negative: str = ""
+    base: JobId | None = None
+    base_stage: FirstStage | None = None
 
 
 @dataclass(frozen=True)
@@ -353,6 +358,7 @@ class JobState(Message):
         position: in the queue; of the jobs that wait, the one with the lowest comes first.
         advanced: stages that were ended, or are to be, before their steps are done (:class:`Advance`).
         left_seconds: until the job is done, as long as earlier ones took here; None while that cannot be told.
+        stages: those whose results are there, for a job to go on from (``Submit.base_stage``).
     """
 
     kind: ClassVar[str] = "job_state"
@@ -375,6 +381,7 @@ class JobState(Message):
     position: int = 0
     advanced: tuple[str, ...] = ()
     left_seconds: float | None = None
+    stages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

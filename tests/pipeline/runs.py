@@ -10,7 +10,7 @@ import numpy as np
 import trimesh
 from torch import Tensor
 
-from dreamcraft3d.pipeline.config import Preset
+from dreamcraft3d.pipeline.config import Preset, StageName
 from dreamcraft3d.pipeline.driver import Driver
 from dreamcraft3d.pipeline.run_folder import Request, RunFolder
 from dreamcraft3d.shape.mesh import Mesh
@@ -80,10 +80,18 @@ class Losses(Watcher):
 
 def prepare(output: Path, preset: Preset, **asked: Any) -> RunFolder:
     """A run's folder, ready to be driven."""
-    files = {"image": asked.pop("image", None), "mesh": asked.pop("mesh", None)}
-    folder, copies = RunFolder.create(output, files)
+    roles = ("image", "mesh", "uv_texture", "uv_mask")
+    folder, copies = RunFolder.create(output, {role: asked.pop(role, None) for role in roles})
     asked = {"prompt": "", "seed": 0, "first": "coarse", "until": "texture"} | asked
     folder.write_request(Request(output=output.name, preset=preset, version="0", **copies, **asked))
+    return folder
+
+
+def go_on(output: Path, preset: Preset, base: RunFolder, stage: StageName, **asked: Any) -> RunFolder:
+    """The folder of a run that goes on from another's stage, ready to be driven."""
+    prompt, anew = str(base.read_json("reference.json")["prompt"]), "prompt" in asked
+    folder = prepare(output, preset, **{"prompt": prompt, "start": stage, "anew": anew} | asked)
+    folder.start_from(base.result(stage), None if anew else base.result("reference"), prompt)
     return folder
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import own_uv
 import pytest
 import trimesh
 from PIL import Image
@@ -19,6 +21,7 @@ from PIL import Image
 from dreamcraft3d import cli
 from dreamcraft3d.pipeline.config import Preset
 from dreamcraft3d.pipeline.run_folder import Request, RunFolder
+from dreamcraft3d.shape.meshio import load_uv_mesh
 
 
 class Said(NamedTuple):
@@ -164,6 +167,50 @@ def test_a_mesh_that_is_none(say: Say, here: Path, content: bytes | None) -> Non
     before = everything_in(here)
     assert_one_sentence(say("texture", "thing.stl", "a brown box"), "thing.stl")
     assert everything_in(here) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"), [(["--keep-uv"], "without a texture"), (["--mask", "box.glb"], "--keep-uv")]
+)
+def test_a_mesh_without_a_texture_has_none_to_keep(say: Say, here: Path, options: list[str], words: str) -> None:
+    trimesh.creation.box().export(here / "box.glb")
+    assert_one_sentence(say("texture", "box.glb", "a brown box", *options), words)
+    assert everything_in(here) == {"box.glb"}
+
+
+def test_refining_nothing(say: Say, here: Path) -> None:
+    assert_one_sentence(say("refine", "out/object", "a blue box"), "out/object")
+    assert everything_in(here) == set()
+
+
+def test_a_mesh_is_repainted_in_its_own_uv_map_and_then_refined(say: Say, here: Path) -> None:
+    arrays = own_uv.ball()
+    material = trimesh.visual.material.PBRMaterial(baseColorTexture=Image.fromarray(own_uv.texture()))
+    corners = arrays["faces"].reshape(-1)
+    visual = trimesh.visual.TextureVisuals(uv=arrays["uv"], material=material)
+    unshared = np.arange(len(corners)).reshape(-1, 3)
+    trimesh.Trimesh(arrays["vertices"][corners], unshared, visual=visual, process=False).export(here / "ball.glb")
+    mask = np.zeros((own_uv.HEIGHT, own_uv.WIDTH), np.uint8)
+    mask[:, own_uv.WIDTH // 2 :] = 255
+    Image.fromarray(mask).save(here / "mask.png")
+
+    asked = ("ball.glb", "a red ball", "--keep-uv", "--mask", "mask.png", "--preset", "draft", "-o", "red.glb")
+    said = say("texture", *asked)
+    assert said.code == 0, said.err
+    before, painted = load_uv_mesh(here / "ball.glb")
+    made, texture = load_uv_mesh(here / "red.glb")
+    np.testing.assert_allclose(made["uv"], before["uv"], atol=1e-6)
+    np.testing.assert_allclose(made["vertices"][made["faces"]], before["vertices"][before["faces"]], atol=1e-6)
+    changed = (np.asarray(texture.convert("RGB")) != np.asarray(painted)).any(axis=-1)
+    assert not changed[:, : own_uv.WIDTH // 2 - 3].any()
+    assert changed.any()
+
+    assert_one_sentence(say("refine", "red.glb", "--stage", "geometry"), '"geometry"', "texture")
+    assert_one_sentence(say("refine", "red.glb", "--first", "coarse"), '"coarse"', "texture")
+    said = say("refine", "red.glb", "a blue ball", "--until", "reference", "--preset", "draft", "-o", "blue.glb")
+    assert said.code == 0, said.err
+    red, blue = (np.asarray(Image.open(here / name / "reference.png"), int) for name in ("red", "blue"))
+    assert (blue - red)[..., 2].sum() > (blue - red)[..., 0].sum()
 
 
 def test_resuming_nothing(say: Say, here: Path) -> None:

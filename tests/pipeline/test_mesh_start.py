@@ -14,8 +14,8 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from dreamcraft3d.pipeline.config import Preset
-from dreamcraft3d.pipeline.driver import fit_mesh
 from dreamcraft3d.pipeline.estimators import Estimators
+from dreamcraft3d.pipeline.given import fit_mesh
 from dreamcraft3d.pipeline.reference import Reference, in_colours_of, reference_from_mesh
 from dreamcraft3d.priors.base import Drawing, Priors
 from dreamcraft3d.render.camera import Cameras

@@ -53,7 +53,7 @@ def test_a_coarse_stage_goes_on_from_its_state(
 
 
 def test_nothing_is_lost_where_a_finished_field_is_read_again(finished: Finished, tiny_preset: Preset) -> None:
-    field = load_field(finished[0].result("coarse"), tiny_preset.coarse, tiny_preset.half_extent, torch.device("cpu"))
+    field = load_field(finished[0].result("coarse"), torch.device("cpu"))
     assert field.surface == "sdf"
     assert (field.signed_distance(torch.zeros(1, 3)) < 0).all()
 

@@ -72,6 +72,8 @@ def mesh(draw: st.DrawFn, *wanted: str) -> dict[str, Array]:
         "uv": floats(3 * f, 2),
         "texture": file_bytes(),
         "glb": file_bytes(),
+        "part": floats(3 * f, low=0, high=1),
+        "mask": file_bytes(),
     }
     return {name: draw(made[name]) for name in wanted}
 
@@ -86,7 +88,11 @@ def arrays_for(message: Message) -> st.SearchStrategy[dict[str, Array]]:
     """Arrays that this message may carry."""
     if isinstance(message, Submit):
         image = st.fixed_dictionaries({"picture": file_bytes()})
-        return st.one_of(st.just({}), image, mesh("vertices", "faces"), mesh("vertices", "faces", "colours"))
+        body, laid = ("vertices", "faces"), ("vertices", "faces", "uv")
+        own = st.one_of(
+            mesh(*laid), mesh(*laid, "colours"), mesh(*laid, "texture", "part"), mesh(*laid, "texture", "mask")
+        )
+        return st.one_of(st.just({}), image, mesh(*body), mesh(*body, "colours"), own)
     if isinstance(message, Result):
         image = st.fixed_dictionaries({"picture": file_bytes()})
         return st.one_of(image, mesh("vertices", "faces", "uv", "texture", "glb"))

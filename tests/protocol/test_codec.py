@@ -174,6 +174,26 @@ def test_numbers_that_are_not_finite_are_refused(number: float) -> None:
         encode(SUBMIT, {"vertices": np.full_like(VERTICES, number), "faces": FACES})
 
 
+OWN = MESH | {"uv": np.zeros((3 * len(FACES), 2), np.float32), "texture": np.ones(4, np.uint8)}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"uv": OWN["uv"]}, "lacks its array 'faces'|lacks its array 'vertices'"),
+        (MESH | {"texture": OWN["texture"]}, "lacks its array 'uv'"),
+        (MESH | {"uv": OWN["uv"], "mask": np.ones(4, np.uint8)}, "lacks its array 'texture'"),
+        (OWN | {"part": np.zeros(2, np.float32)}, "2 weights for 3 corners"),
+        (OWN | {"part": np.full(3 * len(FACES), 1.5, np.float32)}, "between 0 and 1"),
+        (MESH | {"uv": np.zeros((2, 2), np.float32)}, "2 texture coordinates for 3 corners"),
+    ],
+    ids=["no mesh", "no UV map", "no texture", "too few weights", "too heavy", "too few corners"],
+)
+def test_what_is_repainted_must_have_its_place(arrays: dict[str, Array], words: str) -> None:
+    with pytest.raises(ProtocolError, match=words):
+        encode(SUBMIT, arrays)
+
+
 @settings(deadline=None)
 @given(st.lists(st.binary(max_size=200), max_size=4))
 def test_noise_never_raises_anything_but_a_protocol_error(frames: list[bytes]) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dreamcraft3d.service.gallery import Gallery
 from dreamcraft3d.service.watching import SAMPLES_SIDE, Watch
+from dreamcraft3d.shape.mesh import Mesh
 from dreamcraft3d_protocol.codec import Received
 from dreamcraft3d_protocol.messages import Preview
 
@@ -64,3 +65,24 @@ def test_who_comes_later_is_shown_both_pictures_and_the_mesh_as_it_is_now() -> N
         "faces": False,
         "colours": True,
     }
+
+
+def test_who_comes_later_is_shown_the_mesh_and_the_texture_that_is_painted_in_its_own_uv_map() -> None:
+    told: list[Received] = []
+    watch = Watch(JOB, "texture", lambda message, arrays: told.append((message, arrays)), lambda: False)
+    corners, uv = torch.eye(3), torch.rand(3, 2)
+    gallery = Gallery()
+    for shade in (0.0, 1.0):
+        mesh = Mesh(corners, torch.tensor([[0, 1, 2]]), uv=uv, texture=torch.full((4, 6, 3), shade))
+        watch._next_preview = 0.0
+        watch.shaped("texture", lambda mesh=mesh: mesh)  # type: ignore[misc]
+    for message, arrays in told:
+        assert isinstance(message, Preview)
+        gallery.put(message, arrays)
+    assert [m.form for m, _ in told if isinstance(m, Preview)] == ["mesh", "texture", "texture"]
+    (mesh_shown, whole), (texture_shown, painted) = gallery.whole(JOB)
+    assert (mesh_shown.form, texture_shown.form) == ("mesh", "texture")  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(whole["vertices"], corners)
+    np.testing.assert_array_equal(painted["uv"], uv)
+    assert painted["texture"].shape == (4, 6, 3)
+    assert (painted["texture"] == 255).all()

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from dreamcraft3d.picture.metrics import mask_iou, psnr, sharpness
 from dreamcraft3d.pipeline.config import StageName
-from dreamcraft3d.pipeline.finish import final_shape
 from dreamcraft3d.pipeline.run_folder import Request, RunFolder
+from dreamcraft3d.pipeline.start import load_result
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.render.mesh import render_mesh
 from dreamcraft3d.render.soup import render_views
@@ -80,7 +80,7 @@ def true_pictures(mesh: Mesh) -> Pictures:
 @torch.no_grad()
 def stage_pictures(folder: RunFolder, request: Request, stage: StageName) -> Pictures:
     """Of what ``--until stage`` would export: the stage's mesh with its colours, before they are baked."""
-    mesh, albedo = final_shape(request.model_copy(update={"until": stage}), folder, torch.device("cpu"))
+    mesh, albedo = load_result(stage, folder.result(stage), request.preset, torch.device("cpu"))
     drawn = [render_mesh(mesh, views()[[i]], 2 * SIZE, albedo=albedo) for i in range(len(views()))]
     return Pictures(*(halved(torch.cat(pictures)) for pictures in ([d.rgb for d in drawn], [d.mask for d in drawn])))
 

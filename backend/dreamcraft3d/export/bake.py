@@ -14,6 +14,7 @@ from dreamcraft3d.kernels.rasterize import rasterize_ids
 
 # A bilinear lookup on an island's edge reaches texels whose centres are up to a diagonal outside.
 _REACH_TEXELS = 1.5
+CHUNK = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,66 @@ class Baked:
     coverage: float
 
 
-def bake(atlas: Atlas, colour_at: Callable[[Tensor], Tensor], size: int, chunk: int = 1 << 18) -> Baked:
-    """Paint a texture with the colours of the surface. Not differentiable.
+@dataclass(frozen=True)
+class Canvas:
+    """Which points of a surface the texels of its texture stand for.
 
     A texel whose centre lies in a face takes the surface point there; one just outside an island takes the nearest
     point of the face beside it, and all the rest repeat the nearest covered texel, so that neither bilinear filtering
     nor mip levels ever see a background.
+
+    Attributes:
+        covered: (H, W) bool, the texels that stand for a surface point.
+        rows, columns: (N,) int64, where those are.
+        face: (N,) int64, the face of each.
+        weights: (N, 3) float32 barycentric coordinates in it.
+        points: (N, 3) float32 the surface points.
+        nearest: row and column (H, W) int64 of the nearest covered texel, and the distance to it in texels.
+    """
+
+    covered: Tensor
+    rows: Tensor
+    columns: Tensor
+    face: Tensor
+    weights: Tensor
+    points: Tensor
+    nearest: tuple[Tensor, Tensor, Tensor]
+
+    @staticmethod
+    def of(atlas: Atlas, height: int, width: int, chunk: int = CHUNK) -> Canvas:
+        """Of a mesh with texture coordinates, on its device."""
+        face = _face_of_texel(atlas, height, width)
+        covered = face >= 0
+        rows, columns = torch.nonzero(covered, as_tuple=True)
+        centres = torch.stack([(columns + 0.5) / width, (height - rows - 0.5) / height], dim=1)
+        face = face[rows, columns]
+        weights, points = [], []
+        for centre, corners in zip(centres.split(chunk), atlas.faces[face].split(chunk), strict=True):
+            weight = _nearest_barycentrics(centre.double(), atlas.uv[corners].double())
+            points.append((weight[..., None] * atlas.vertices[corners]).sum(dim=1).float())
+            weights.append(weight.float())
+        distance, row, column = _nearest(covered)
+        return Canvas(covered, rows, columns, face, torch.cat(weights), torch.cat(points), (row, column, distance))
+
+    def painted(self, colour_at: Callable[[Tensor], Tensor], chunk: int = CHUNK) -> Tensor:
+        """(H, W, 3) the colours of points (N, 3), clamped to [0, 1]. Not differentiable."""
+        with torch.no_grad():
+            return self.filled(torch.cat([colour_at(part) for part in self.points.split(chunk)]).clamp(0.0, 1.0))
+
+    def filled(self, values: Tensor) -> Tensor:
+        """(H, W, C) from the values (N, C) of the covered texels; the rest repeat the nearest."""
+        image = torch.zeros(*self.covered.shape, values.shape[-1], device=self.covered.device)
+        image[self.rows, self.columns] = values.to(image)
+        row, column, _ = self.nearest
+        return image[row, column]
+
+    def interpolate_corners(self, attribute: Tensor) -> Tensor:
+        """An attribute (3F, C) of each corner of each face in order at the covered texels, (N, C)."""
+        return (attribute.reshape(-1, 3, attribute.shape[-1])[self.face] * self.weights[..., None]).sum(dim=1)
+
+
+def bake(atlas: Atlas, colour_at: Callable[[Tensor], Tensor], size: int, chunk: int = CHUNK) -> Baked:
+    """Paint a texture with the colours of the surface; see :class:`Canvas`. Not differentiable.
 
     Args:
         atlas: a mesh with texture coordinates.
@@ -47,40 +102,33 @@ def bake(atlas: Atlas, colour_at: Callable[[Tensor], Tensor], size: int, chunk: 
     Returns:
         The texture, on the atlas's device.
     """
-    face = _face_of_texel(atlas, size)
-    rows, columns = torch.nonzero(face >= 0, as_tuple=True)
-    corners = atlas.faces[face[rows, columns]]
-    centres = torch.stack([columns + 0.5, size - rows - 0.5], dim=1) / size
-    weights = _nearest_barycentrics(centres.double(), atlas.uv[corners].double())
-    points = (weights[..., None] * atlas.vertices[corners]).sum(dim=1).float()
-    with torch.no_grad():
-        colours = torch.cat([colour_at(part) for part in points.split(chunk)])
-
-    image = torch.zeros(size, size, 3, device=face.device)
-    image[rows, columns] = colours.to(image).clamp(0.0, 1.0)
-    covered = face >= 0
-    _, row, column = _nearest(covered)
-    return Baked(image[row, column], covered, float(covered.float().mean()))
+    canvas = Canvas.of(atlas, size, size)
+    return Baked(canvas.painted(colour_at, chunk), canvas.covered, float(canvas.covered.float().mean()))
 
 
-def _face_of_texel(atlas: Atlas, size: int) -> Tensor:
-    """(size, size) int64: the face each texel stands for, -1 where it is further than the reach from any."""
-    clip = torch.ones(1, len(atlas.uv), 4, device=atlas.uv.device)
-    clip[0, :, :2] = atlas.uv * 2 - 1
-    clip[0, :, 2] = 0.0
-    face = rasterize_ids(clip, atlas.faces, size, size)[0][0].long()
+def _face_of_texel(atlas: Atlas, height: int, width: int) -> Tensor:
+    """(height, width) int64: the face each texel stands for, -1 where it is further than the reach from any."""
+    face = face_at(atlas, height, width)
 
     # faces too small to hold a texel's centre are found by their corners
     corner = atlas.faces.reshape(-1)
     owner = torch.arange(len(atlas.faces), device=corner.device).repeat_interleave(3)
-    column = (atlas.uv[corner, 0] * size).long().clamp(0, size - 1)
-    row = ((1 - atlas.uv[corner, 1]) * size).long().clamp(0, size - 1)
-    texel = row * size + column
+    column = (atlas.uv[corner, 0] * width).long().clamp(0, width - 1)
+    row = ((1 - atlas.uv[corner, 1]) * height).long().clamp(0, height - 1)
+    texel = row * width + column
     empty = face.view(-1)[texel] < 0
     face.view(-1).scatter_reduce_(0, texel[empty], owner[empty], "amax")
 
     distance, row, column = _nearest(face >= 0)
     return torch.where(distance <= _REACH_TEXELS, face[row, column], -1)
+
+
+def face_at(atlas: Atlas, height: int, width: int) -> Tensor:
+    """(height, width) int64: the face that each texel's centre lies in, -1 for none."""
+    clip = torch.ones(1, len(atlas.uv), 4, device=atlas.uv.device)
+    clip[0, :, :2] = atlas.uv * 2 - 1
+    clip[0, :, 2] = 0.0
+    return rasterize_ids(clip, atlas.faces, height, width)[0][0].long()
 
 
 def _nearest(filled: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -93,6 +93,22 @@ def unwrap(mesh: Mesh, size: int) -> Atlas:
     )
 
 
+def laid_out(mesh: Mesh) -> Atlas:
+    """A mesh in its own UV map, with all of its faces; a vertex appears once for each place that it has there."""
+    assert mesh.uv is not None
+    corners = np.column_stack([mesh.faces.reshape(-1).cpu().numpy(), mesh.uv.cpu().double().numpy()])
+    _, first, copies = np.unique(corners, axis=0, return_index=True, return_inverse=True)
+    device = mesh.vertices.device
+    kept = torch.from_numpy(first).to(device)
+    source_index = mesh.faces.reshape(-1)[kept]
+    return Atlas(
+        vertices=mesh.vertices[source_index],
+        faces=torch.from_numpy(copies.reshape(-1, 3)).to(device),
+        uv=mesh.uv[kept],
+        source_index=source_index,
+    )
+
+
 def _weld(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """The distinct positions (W, 3), and which of them each of the (V, 3) points is (V,)."""
     corner, welded = np.unique(points, axis=0, return_inverse=True)

@@ -32,7 +32,25 @@ def load_picture(path: Path | str) -> Tensor:
     Raises:
         UserError: the file is missing, empty, no picture, broken, too large, or transparent all over.
     """
-    path = Path(path)
+    rgba = _read(Path(path), upright=True)
+    rgba.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+    picture = torch.from_numpy(np.array(rgba)).float() / 255
+    if not picture[..., 3].any():
+        raise UserError(f"The picture {path} is transparent all over.", "Give a picture with something on it.")
+    return picture
+
+
+def load_texture(path: Path | str) -> Tensor:
+    """Read a picture as it is, whatever its size and orientation, (H, W, 3) sRGB in [0, 1], row 0 at the top.
+
+    Raises:
+        UserError: the file is missing, empty, no picture, broken or too large.
+    """
+    return torch.from_numpy(np.array(_read(Path(path), upright=False).convert("RGB"))).float() / 255
+
+
+def _read(path: Path, upright: bool) -> Image.Image:
+    """A picture file as RGBA."""
     if not path.exists():
         raise UserError(f"There is no file {path}.", "Check the path of the picture.")
     if path.is_dir():
@@ -43,7 +61,7 @@ def load_picture(path: Path | str) -> Tensor:
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large(path)
-            rgba = _rgba(ImageOps.exif_transpose(image))
+            return _rgba(ImageOps.exif_transpose(image) if upright else image)
     except Image.DecompressionBombError:
         raise _too_large(path) from None
     except UnidentifiedImageError:
@@ -52,21 +70,16 @@ def load_picture(path: Path | str) -> Tensor:
         raise UserError(f"{path} may not be read.", "Change the file's permissions.") from None
     except (OSError, SyntaxError, ValueError, EOFError):
         raise UserError(f"The picture {path} is broken.", "Save it again as PNG or JPEG.") from None
-    if not rgba[..., 3].any():
-        raise UserError(f"The picture {path} is transparent all over.", "Give a picture with something on it.")
-    return rgba
 
 
 def _too_large(path: Path) -> UserError:
     return UserError(f"The picture {path} has more than {MAX_PIXELS // 10**6} million pixels.", "Give a smaller one.")
 
 
-def _rgba(image: Image.Image) -> Tensor:
+def _rgba(image: Image.Image) -> Image.Image:
     if image.mode == "F" or image.mode.startswith("I"):  # one channel; floats are in [0, 1], integers have 16 bits
         grey = np.asarray(image, dtype=np.float32) / (1 if image.mode == "F" else 65535)
         image = Image.fromarray((np.nan_to_num(grey).clip(0, 1) * 255).round().astype(np.uint8))
     if image.mode == "CMYK":
         image = image.convert("RGB")
-    rgba = image.convert("RGBA")
-    rgba.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
-    return torch.from_numpy(np.array(rgba)).float() / 255
+    return image.convert("RGBA")

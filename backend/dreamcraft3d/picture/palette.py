@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -9,7 +11,12 @@ FLOOR = 1e-3  # added to variances: a picture of one colour has none, and grain 
 
 
 def with_palette(colours: Tensor, palette: Tensor) -> Tensor:
-    """Colours (N, 3) moved so that their mean and covariance are those of ``palette`` (M, 3); all in [0, 1].
+    """Colours (N, 3) moved so that their mean and covariance are those of ``palette`` (M, 3); all in [0, 1]."""
+    return palette_map(colours, palette)(colours)
+
+
+def palette_map(colours: Tensor, palette: Tensor) -> Callable[[Tensor], Tensor]:
+    """What moves ``colours`` (N, 3) so that their mean and covariance become those of ``palette`` (M, 3).
 
     Where colours vary hardly at all, they are stretched less than that.
 
@@ -20,7 +27,7 @@ def with_palette(colours: Tensor, palette: Tensor) -> Tensor:
     root = _root(torch.cov(colours.T) + floor)
     inverse = torch.linalg.inv(root)
     transport = inverse @ _root(root @ (torch.cov(palette.T) + floor) @ root) @ inverse
-    return ((colours - colours.mean(dim=0)) @ transport + palette.mean(dim=0)).clamp(0, 1)
+    return lambda others: ((others - colours.mean(dim=0)) @ transport + palette.mean(dim=0)).clamp(0, 1)
 
 
 def _root(matrix: Tensor) -> Tensor:

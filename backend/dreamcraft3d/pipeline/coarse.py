@@ -14,6 +14,7 @@ from torch import Tensor
 from dreamcraft3d.distillation.timesteps import Annealed
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.pipeline.config import CoarseSettings
+from dreamcraft3d.pipeline.geometry import half_extent_of
 from dreamcraft3d.pipeline.losses import reference_losses, total, weight_at
 from dreamcraft3d.pipeline.regularisers import continuity, eikonal, entropy, flatness, orientation
 from dreamcraft3d.pipeline.sampled import SampledViews, sample_views, sampled_cameras
@@ -45,12 +46,16 @@ class CoarseStage:
     """First, if the preset asks for it, a fit to views sampled from the 3D prior; then hybrid distillation.
 
     The fit starts the field near the right shape, which saves most of the steps that distillation from a blob takes.
+
+    Args of the constructor:
+        context: shared by all stages.
+        field: to start from, or None to start from nothing.
     """
 
     name = "coarse"
     samples: Tensor | None = None
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, field: Field | None = None) -> None:
         self.context = context
         self.settings = context.preset.coarse
         self.fit_steps = self.settings.fit_steps if self.settings.sampled_views else 0
@@ -63,7 +68,12 @@ class CoarseStage:
         self.timesteps = Annealed(d.timesteps_start, d.timesteps_end, d.annealed_until)
         self.ray_step = 2 * context.preset.half_extent * 3**0.5 / self.settings.samples
         self.sampled: SampledViews | None = None
-        self._optimise(make_field(self.settings, context.preset.half_extent, "density"))
+        self.given = field is not None
+        half_extent = context.preset.half_extent
+        if field is None:
+            self._optimise(make_field(self.settings, half_extent, "density"))
+        else:
+            self._optimise(taken_over(field, self.settings, half_extent))
 
     def _optimise(self, field: Field) -> None:
         self.field = field.to(self.context.device)
@@ -83,7 +93,7 @@ class CoarseStage:
         self.occupancy = self.field.occupancy(OCCUPANCY, self.ray_step)
 
     def step(self, index: int) -> dict[str, float]:
-        if index == self.density_steps:
+        if index == self.density_steps and self.field.surface == "density":
             self._optimise(as_signed_distance(self.field, self.settings))
         if index % OCCUPANCY_EVERY == 0:
             self.occupancy = self.field.occupancy(OCCUPANCY, self.ray_step)
@@ -143,7 +153,7 @@ class CoarseStage:
 
     def _sample(self) -> None:
         self.sampled = sample_views(self.context, self.settings, self.generator)
-        if isinstance(self.field, DenseField):
+        if isinstance(self.field, DenseField) and not self.given:
             self._start_from_hull(self.field, self.sampled)
 
     @torch.no_grad()
@@ -231,7 +241,7 @@ class CoarseStage:
 
     def finish(self, path: Path) -> None:
         state = {k: v.contiguous().cpu() for k, v in self.field.state_dict().items()}
-        save_file(state, path, {"surface": self.field.surface})
+        save_file(state, path, {"surface": self.field.surface, "half_extent": str(self.field.half_extent)})
 
 
 @torch.no_grad()
@@ -240,13 +250,42 @@ def render_field(field: Field, cameras: Cameras, size: int, ray_step: float) -> 
     return render_volume(field, cameras, size, field.occupancy(OCCUPANCY, ray_step), ray_step / 2)
 
 
-def load_field(path: Path, settings: CoarseSettings, half_extent: float, device: torch.device) -> Field:
-    """The field a finished coarse stage wrote."""
+def load_field(path: Path, device: torch.device) -> Field:
+    """The field a finished coarse stage wrote, whatever the preset."""
     with safe_open(path, "pt") as file:
         surface = file.metadata()["surface"]
-    field = make_field(settings, half_extent, surface)
-    field.load_state_dict(load_file(path))
+    state, half_extent = load_file(path), half_extent_of(path)
+    field: Field
+    if "shape" in state:
+        field = DenseField(surface, half_extent, state["shape"].shape[-1])
+    else:
+        field = HashField(surface, half_extent, HashEncoding(half_extent))
+    field.load_state_dict(state)
     return field.to(device)
+
+
+@torch.no_grad()
+def taken_over(field: Field, settings: CoarseSettings, half_extent: float) -> Field:
+    """A field as a preset wants it, the same as far as that can hold it.
+
+    Raises:
+        UserError: a hash grid is wanted, and that is none.
+    """
+    made = make_field(settings, half_extent, field.surface)
+    shapes = [{name: tensor.shape for name, tensor in each.state_dict().items()} for each in (made, field)]
+    if shapes[0] == shapes[1] and half_extent == field.half_extent:
+        made.load_state_dict(field.state_dict())
+    elif isinstance(made, DenseField):
+        nodes = made.nodes().to(field.sharpness.device)
+        made.shape.copy_(field.geometry(nodes).reshape(made.shape.shape))
+        made.colour.copy_(torch.logit(field.albedo(nodes), eps=1e-4).T.reshape(made.colour.shape))
+        made.sharpness.copy_(field.sharpness)
+    else:
+        raise UserError(
+            "The preset has a hash grid, into which this coarse shape cannot be put.",
+            "Begin with the geometry stage, or choose the preset that the shape was made with.",
+        )
+    return made
 
 
 @torch.no_grad()

@@ -5,22 +5,20 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from dreamcraft3d.picture.framing import FRONT_FILL
-from dreamcraft3d.pipeline.coarse import CoarseStage, load_field
 from dreamcraft3d.pipeline.config import STAGES, StageName
 from dreamcraft3d.pipeline.estimators import run_estimators
 from dreamcraft3d.pipeline.finish import export_run
-from dreamcraft3d.pipeline.geometry import GeometryStage, load_shape
+from dreamcraft3d.pipeline.given import Given
 from dreamcraft3d.pipeline.ladder import Ladder, Planner
 from dreamcraft3d.pipeline.reference import (
     Reference,
-    in_colours_of,
     make_reference,
     picture_from_file,
     picture_from_words,
@@ -29,14 +27,11 @@ from dreamcraft3d.pipeline.reference import (
 from dreamcraft3d.pipeline.run_folder import Request, RunFolder
 from dreamcraft3d.pipeline.run_priors import run_priors
 from dreamcraft3d.pipeline.stage import Context, Stage
-from dreamcraft3d.pipeline.texture import TextureStage
+from dreamcraft3d.pipeline.start import Start
 from dreamcraft3d.priors.base import Priors
 from dreamcraft3d.priors.memory import free_memory, ran_out_of_memory
-from dreamcraft3d.render.camera import Cameras, half_height
-from dreamcraft3d.shape.colour import nearest_colours
+from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.shape.mesh import Mesh
-from dreamcraft3d.shape.meshio import Placement, load_mesh, normalise
-from dreamcraft3d.shape.sdf import MeshSdf
 
 CHECKPOINT_SECONDS = 20.0
 SHEET_VIEWS = 8
@@ -136,8 +131,8 @@ class Driver:
     def _run(self) -> dict[str, object] | None:
         means = self.ladder.means
         priors = run_priors(self.request.preset.priors, self.device, means, self.request.negative)
-        mesh, placement = self._given_mesh()
-        reference = self._reference(priors, mesh)
+        start = Start(self.request, self.folder, self.device)
+        reference = self._reference(priors, start)
         self.observer.pictured(reference_pictures(reference))
         if self.request.until == "reference":
             return None
@@ -147,20 +142,16 @@ class Driver:
         for name in self.stages:
             self.stage = name
             if not self.folder.result(name).is_file():
-                self._run_stage(self._make_stage(name, context, mesh), placement)
-        return export_run(self.request, self.folder, reference, placement, self.device)
+                self._run_stage(start.stage(name, context), start.given)
+        return export_run(self.request, self.folder, reference, start.given, self.device)
 
-    def _given_mesh(self) -> tuple[Mesh | None, Placement | None]:
-        if self.request.mesh is None:
-            return None, None
-        mesh, placement = fit_mesh(load_mesh(self.folder.path / self.request.mesh), self.request.preset.half_extent)
-        colours = None if mesh.colours is None else mesh.colours.to(self.device)
-        return Mesh(mesh.vertices.to(self.device), mesh.faces.to(self.device), colours), placement
-
-    def _reference(self, priors: Priors, mesh: Mesh | None) -> Reference:
+    def _reference(self, priors: Priors, start: Start) -> Reference:
         path, progress = self.folder.result("reference"), self.folder.read_json("reference.json")
         if path.is_file() and progress:
-            return Reference.load(path, str(progress["prompt"]), self.device)
+            kept = Reference.load(path, str(progress["prompt"]), self.device)
+            if self.folder.load_views("reference") is None:  # it is an earlier run's
+                self.folder.save_views("reference", reference_pictures(kept))
+            return kept
         self.observer.began("reference", 1, 0)
         started = time.monotonic()
         generator = torch.Generator().manual_seed(self.request.seed)
@@ -176,7 +167,7 @@ class Driver:
                 prompt = estimators.describe(picture)
                 self.observer.said(f'No prompt was given; the picture reads as "{prompt}".')
             reference = make_reference(prompt, picture, estimators, generator)
-        elif mesh is not None:
+        elif (mesh := start.surface()) is not None:
             reference = reference_from_mesh(priors, prompt, mesh, settings, generator, estimators)
         else:
             picture = picture_from_words(priors, prompt, settings, generator, estimators)
@@ -188,24 +179,7 @@ class Driver:
         self.observer.ended("reference", self.seconds["reference"]["seconds"])
         return reference
 
-    def _make_stage(self, name: StageName, context: Context, mesh: Mesh | None) -> Stage:
-        preset = self.request.preset
-        if name == "coarse":
-            return CoarseStage(context)
-        if self.request.first == name and mesh is not None:
-            start = nearest_colours(in_colours_of(mesh, context.reference))
-            if name == "texture":
-                return TextureStage(context, mesh, start, fresh=True)
-            cells = preset.geometry.given_resolution
-            distance = MeshSdf(mesh, least_thickness=2 * preset.half_extent / cells)
-            return GeometryStage(context, distance, start, cells)
-        if name == "geometry":
-            field = load_field(self.folder.result("coarse"), preset.coarse, preset.half_extent, self.device)
-            return GeometryStage(context, field.signed_distance, field.albedo, preset.geometry.resolution)
-        shape, colour = load_shape(self.folder.result("geometry"), preset.half_extent, self.device)
-        return TextureStage(context, shape, colour)
-
-    def _run_stage(self, stage: Stage, placement: Placement | None) -> None:
+    def _run_stage(self, stage: Stage, given: Given | None) -> None:
         saved = self.folder.load_checkpoint(stage.name)
         done = 0
         if saved is not None:
@@ -219,7 +193,7 @@ class Driver:
             self.observer.stepped(stage.name, done, losses)
             if stage.samples is not None:
                 self.observer.sampled(stage.name, done, stage.samples)
-            self.observer.shaped(stage.name, partial(_placed_surface, stage, placement))
+            self.observer.shaped(stage.name, partial(_placed_surface, stage, given))
             stop = self.observer.wants_stop()
             ends = done < stage.steps and self.observer.wants_next(stage.name) and stage.surface() is not None
             if stop or ends or time.monotonic() - kept > CHECKPOINT_SECONDS:
@@ -249,20 +223,11 @@ class Driver:
         self.folder.write_json("progress.json", self.seconds)
 
 
-def _placed_surface(stage: Stage, placement: Placement | None) -> Mesh | None:
+def _placed_surface(stage: Stage, given: Given | None) -> Mesh | None:
     surface = stage.surface()
-    if surface is None or placement is None:
+    if surface is None or given is None:
         return surface
-    return Mesh(placement.restore(surface.vertices), surface.faces, surface.colours)
-
-
-def fit_mesh(mesh: Mesh, half_extent: float) -> tuple[Mesh, Placement]:
-    """A mesh at the size the priors expect, or smaller if it would not fit in the box; and the way back."""
-    fitted, placement = normalise(mesh, FRONT_FILL * 2 * half_height())
-    largest = float(fitted.vertices.abs().max())
-    if largest <= 0.95 * half_extent:
-        return fitted, placement
-    return normalise(mesh, FRONT_FILL * 2 * half_height() * 0.95 * half_extent / largest)
+    return replace(surface, vertices=given.placed(surface.vertices))
 
 
 def reference_pictures(reference: Reference) -> Tensor:

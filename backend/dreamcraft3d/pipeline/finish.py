@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -15,47 +16,51 @@ from torch import Tensor
 from dreamcraft3d.export.bake import bake
 from dreamcraft3d.export.formats import write_glb, write_obj, write_ply
 from dreamcraft3d.export.sheet import contact_sheet, turntable_gif
-from dreamcraft3d.export.unwrap import Atlas, unwrap
+from dreamcraft3d.export.unwrap import Atlas, laid_out, unwrap
 from dreamcraft3d.picture.metrics import mask_iou, psnr
-from dreamcraft3d.pipeline.coarse import load_field
 from dreamcraft3d.pipeline.config import STAGES
-from dreamcraft3d.pipeline.geometry import load_shape
+from dreamcraft3d.pipeline.given import Given
+from dreamcraft3d.pipeline.own_texture import OwnTexture
 from dreamcraft3d.pipeline.reference import Reference
 from dreamcraft3d.pipeline.run_folder import Request, RunFolder
+from dreamcraft3d.pipeline.start import load_result
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.render.raster import rasterize
 from dreamcraft3d.render.shading import light
 from dreamcraft3d.render.texture import sample_texture
-from dreamcraft3d.shape.colour import Albedo
-from dreamcraft3d.shape.dmtet import DMTet
 from dreamcraft3d.shape.mesh import Mesh
-from dreamcraft3d.shape.meshio import Placement, decimate, keep_components
 
 TURNTABLE_FRAMES = 36
 
 
 def export_run(
-    request: Request, folder: RunFolder, reference: Reference, placement: Placement | None, device: torch.device
+    request: Request, folder: RunFolder, reference: Reference, given: Given | None, device: torch.device
 ) -> dict[str, object]:
     """Write everything beside and into the run's folder; returns the metrics.
 
     Raises:
         UserError: the output cannot be written.
     """
-    mesh, albedo = final_shape(request, folder, device)
+    mesh, albedo = load_result(request.until, folder.result(request.until), request.preset, device)
     size = request.preset.export.texture
-    atlas = unwrap(mesh, size)
-    baked = bake(atlas, albedo, size)
+    if given is not None and given.keeps_uv:
+        atlas, baked = laid_out(given.fitted), given.painted(albedo, size)
+        colours = torch.zeros_like(mesh.vertices).index_copy(
+            0, atlas.source_index, sample_texture(baked.image, atlas.uv)
+        )
+        reference = OwnTexture(given.fitted, given.part, size, size).within_part(reference)
+    else:
+        atlas = unwrap(mesh, size)
+        baked, colours = bake(atlas, albedo, size), albedo(mesh.vertices)
     output = folder.path.parent / request.output
-    placed = (
-        atlas
-        if placement is None
-        else Atlas(placement.restore(atlas.vertices), atlas.faces, atlas.uv, atlas.source_index)
-    )
-    save_final(folder, placed, mesh)
+    vertices = mesh.vertices if given is None else given.placed(mesh.vertices)
+    placed = replace(atlas, vertices=vertices[atlas.source_index])
+    if given is not None and given.keeps_uv:
+        save_final(folder, given.mesh)
+    else:
+        save_final(folder, joined_mesh(placed))
     write_obj(folder.path / f"{output.stem}.obj", placed, baked.image, output.stem)
-    vertices = mesh.vertices if placement is None else placement.restore(mesh.vertices)
-    write_ply(folder.path / f"{output.stem}.ply", Mesh(vertices, mesh.faces, albedo(mesh.vertices)))
+    write_ply(folder.path / f"{output.stem}.ply", Mesh(vertices, mesh.faces, colours))
 
     sheet = request.preset.export.sheet
     ring = Cameras.ring(8, elevation=15).to(device)
@@ -71,7 +76,7 @@ def export_run(
         "stages": seconds,
         "reference_view": reference_metrics(atlas, baked.image, reference),
         "mesh": mesh_metrics(mesh),
-        "texture": {"size": size, "coverage": round(float(baked.coverage), 4)},
+        "texture": {"size": max(baked.image.shape[:2]), "coverage": round(float(baked.coverage), 4)},
         "seconds": round(sum(stage["seconds"] for stage in seconds.values()), 2),
         "peak_rss_bytes": peak_memory(),
         "device": str(device),
@@ -84,34 +89,25 @@ def export_run(
     return metrics
 
 
-def save_final(folder: RunFolder, placed: Atlas, mesh: Mesh) -> None:
+def joined_mesh(placed: Atlas) -> Mesh:
+    """An unwrapped mesh joined across the seams of its texture, with its UV map."""
+    used, faces = torch.unique(placed.source_index[placed.faces], return_inverse=True)
+    vertices = placed.vertices.new_zeros(int(placed.source_index.max()) + 1, 3)
+    vertices[placed.source_index] = placed.vertices
+    return Mesh(vertices[used], faces, uv=placed.uv[placed.faces].reshape(-1, 2))
+
+
+def save_final(folder: RunFolder, mesh: Mesh) -> None:
     """Keep the finished mesh for programs, as ``final.safetensors``.
 
-    ``vertices`` (V, 3) where the artist has them, joined across seams of the texture; ``faces`` (F, 3) int32; ``uv``
-    (3F, 2), one for each corner of each face in order.
-
-    Args:
-        placed: the unwrapped mesh, where the artist has it.
-        mesh: what was unwrapped.
+    ``vertices`` (V, 3) where the artist has them; ``faces`` (F, 3) int32; ``uv`` (3F, 2), one for each corner of each face
+    in order.
     """
-    used, faces = torch.unique(placed.source_index[placed.faces], return_inverse=True)
-    vertices = mesh.vertices.new_zeros(len(mesh.vertices), 3)
-    vertices[placed.source_index] = placed.vertices
-    tensors = {"vertices": vertices[used], "faces": faces.int(), "uv": placed.uv[placed.faces].reshape(-1, 2)}
+    assert mesh.uv is not None
+    tensors = {"vertices": mesh.vertices, "faces": mesh.faces.int(), "uv": mesh.uv}
     path = folder.result("final")
     save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, path.with_suffix(".tmp"))
     os.replace(path.with_suffix(".tmp"), path)
-
-
-def final_shape(request: Request, folder: RunFolder, device: torch.device) -> tuple[Mesh, Albedo]:
-    """The mesh and colours of the last stage."""
-    preset = request.preset
-    if request.until != "coarse":
-        return load_shape(folder.result(request.until), preset.half_extent, device)
-    field = load_field(folder.result("coarse"), preset.coarse, preset.half_extent, device)
-    with torch.no_grad():
-        dmtet = DMTet.from_sdf(field.signed_distance, preset.geometry.resolution, preset.half_extent, device)
-        return decimate(keep_components(dmtet.extract()), preset.geometry.faces), field.albedo
 
 
 @torch.no_grad()

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dreamcraft3d.distillation.detail import detail
 from dreamcraft3d.distillation.sds import sds_loss
 from dreamcraft3d.distillation.timesteps import Annealed
+from dreamcraft3d.errors import UserError
 from dreamcraft3d.pipeline.config import GeometrySettings
 from dreamcraft3d.pipeline.losses import reference_losses, total, weight_at
 from dreamcraft3d.pipeline.stage import Context, joined, opened, random_cameras, view_timesteps
@@ -140,15 +142,29 @@ def normal_picture(views: MeshViews) -> Tensor:
 
 
 def save_shape(path: Path, mesh: Mesh, colour: DenseColour) -> None:
-    """Write a mesh and its colour lattice."""
+    """Write a mesh and its colour lattice, which fills a cube of its own half extent."""
     tensors = {"vertices": mesh.vertices, "faces": mesh.faces, "colour": colour.grid.values.detach()}
-    save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, path)
+    about = {"half_extent": str(colour.grid.half_extent)}
+    save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, path, about)
 
 
-def load_shape(path: Path, half_extent: float, device: torch.device) -> tuple[Mesh, DenseColour]:
-    """What :func:`save_shape` wrote."""
+def load_shape(path: Path, device: torch.device) -> tuple[Mesh, DenseColour]:
+    """What :func:`save_shape` wrote, whatever the preset."""
     tensors = load_file(path)
-    colour = DenseColour(tensors["colour"].shape[-1], half_extent)
+    colour = DenseColour(tensors["colour"].shape[-1], half_extent_of(path))
     with torch.no_grad():
         colour.grid.values.copy_(tensors["colour"])
     return Mesh(tensors["vertices"].to(device), tensors["faces"].to(device)), colour.to(device)
+
+
+def half_extent_of(path: Path) -> float:
+    """Half the side of the cube that a finished stage's result is at home in, world units.
+
+    Raises:
+        UserError: an older version wrote it.
+    """
+    with safe_open(path, "pt") as file:
+        about = file.metadata() or {}
+    if "half_extent" not in about:
+        raise UserError(f"{path} was written by an older version.", "Start the run anew.")
+    return float(about["half_extent"])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dreamcraft3d.distillation.bsd import restored_renders
@@ -26,12 +27,18 @@ class Lessons:
         render: shows the object.
         frozen: makes the prior that restores; asked for anew each time, so that memory need not hold it meanwhile.
         generator: that of the stage.
+        part: shows where the object is repainted, (B, S, S, 1) in [0, 1]: there alone are pictures restored; None for all.
     """
 
     def __init__(
-        self, settings: TextureSettings, render: Render, frozen: Callable[[], Guidance], generator: torch.Generator
+        self,
+        settings: TextureSettings,
+        render: Render,
+        frozen: Callable[[], Guidance],
+        generator: torch.Generator,
+        part: Render | None = None,
     ) -> None:
-        self.settings, self.generator = settings, generator
+        self.settings, self.generator, self._part = settings, generator, part
         self._render, self._frozen = render, frozen
         self.pictures: Tensor | None = None
         self.cameras = Cameras.at([])
@@ -58,7 +65,12 @@ class Lessons:
     def _restored(self, by: Guidance, cameras: Cameras, level: float) -> Tensor:
         """r_t'(x) of renders from there."""
         clean = by.encode(self._render(cameras))
-        return restored_renders(clean, by, cameras, level, self.generator, self.settings.restore_steps)
+        restored = restored_renders(clean, by, cameras, level, self.generator, self.settings.restore_steps)
+        if self._part is None:
+            return restored
+        height, width = restored.shape[-2:]
+        part = F.adaptive_avg_pool2d(self._part(cameras).permute(0, 3, 1, 2), (height, width))
+        return torch.lerp(clean, restored, part)
 
 
 class AllAround(Lessons):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,14 +17,15 @@ from dreamcraft3d.picture.framing import FramedPicture, frame
 from dreamcraft3d.picture.grain import without_grain
 from dreamcraft3d.picture.load import load_picture
 from dreamcraft3d.picture.outline import firm, outlines
-from dreamcraft3d.picture.palette import with_palette
+from dreamcraft3d.picture.palette import palette_map, with_palette
 from dreamcraft3d.pipeline.config import ReferenceSettings
 from dreamcraft3d.pipeline.estimators import Estimators
 from dreamcraft3d.priors.base import Drawing, Priors
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.render.mesh import render_mesh
 from dreamcraft3d.render.shading import light
-from dreamcraft3d.shape.colour import GREY
+from dreamcraft3d.render.texture import for_renders
+from dreamcraft3d.shape.colour import GREY, sampled_colours
 from dreamcraft3d.shape.mesh import Mesh
 
 EDGE = 2  # pixels of a drawn object's rim that have taken on some of the white around it
@@ -133,6 +134,8 @@ def reference_from_mesh(
         UserError: no picture drawn for the words shows an object.
     """
     drawn = picture_from_words(priors, prompt, settings, generator, estimators)
+    if mesh.texture is not None:
+        mesh = replace(mesh, texture=for_renders(mesh.texture, priors.picture_size))
     views = render_mesh(mesh, Cameras.at(0.0).to(mesh.vertices.device), priors.picture_size)
     inside = views.mask[..., 0] > 0.5
     rgb = views.rgb.clone()
@@ -156,6 +159,10 @@ def _reaching(picture: Tensor, mask: Tensor) -> Tensor:
 
 
 def in_colours_of(mesh: Mesh, reference: Reference) -> Mesh:
-    """A given mesh whose vertices' colours, or grey, are moved to the palette of the reference."""
+    """A given mesh whose texture, or vertices' colours, or grey, are moved to the palette of the reference."""
+    if mesh.texture is not None:
+        _, seen = sampled_colours(mesh)
+        move = palette_map(seen, reference.albedo())
+        return replace(mesh, texture=move(mesh.texture.reshape(-1, 3)).reshape(mesh.texture.shape))
     colours = torch.full_like(mesh.vertices, GREY) if mesh.colours is None else mesh.colours
     return Mesh(mesh.vertices, mesh.faces, with_palette(colours, reference.albedo()))

@@ -32,6 +32,9 @@ class Request(BaseModel):
         prompt: words, as typed; empty where a picture says it all.
         negative: words for what it shall not be, or empty.
         image, mesh: copies inside the run's folder of what was given, or None.
+        uv_texture, uv_mask: likewise, of pictures in the mesh's own UV map.
+        start: the stage of an earlier run whose result this one starts from, or None.
+        anew: whether the reference is made for this run, so that what it starts from has other colours.
         preset: its values, so that the run can be repeated whatever becomes of the preset.
         first, until: the first and last stage after the reference.
     """
@@ -48,6 +51,10 @@ class Request(BaseModel):
     until: StageName
     version: str
     negative: str = ""
+    uv_texture: str | None = None
+    uv_mask: str | None = None
+    start: StageName | None = None
+    anew: bool = True
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,11 @@ class RunFolder:
     @property
     def checkpoint(self) -> Path:
         return self.path / "checkpoint.pt"
+
+    @property
+    def start(self) -> Path:
+        """The result of an earlier run that this one starts from."""
+        return self.path / "start.safetensors"
 
     def result(self, stage: str) -> Path:
         """Where a finished stage's result lies."""
@@ -117,6 +129,13 @@ class RunFolder:
             return folder, Request.model_validate_json(folder.request_file.read_text(encoding="utf-8"))
         except (ValidationError, ValueError):
             raise UserError(f"{folder.request_file} was not written by this version.", "Start the run anew.") from None
+
+    def start_from(self, result: Path, reference: Path | None, prompt: str) -> None:
+        """Copy a stage's result here to start from, and perhaps the reference with its words. Raises OSError."""
+        shutil.copyfile(result, self.start)
+        if reference is not None:
+            shutil.copyfile(reference, self.result("reference"))
+            self.write_json("reference.json", {"prompt": prompt})
 
     def write_request(self, request: Request) -> None:
         write_atomically(self.request_file, request.model_dump_json(indent=2).encode())

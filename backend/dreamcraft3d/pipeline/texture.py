@@ -29,6 +29,7 @@ from dreamcraft3d.pipeline.geometry import save_shape
 from dreamcraft3d.pipeline.learner import Learner
 from dreamcraft3d.pipeline.lessons import AllAround, Lessons, OneByOne
 from dreamcraft3d.pipeline.losses import reference_losses, total
+from dreamcraft3d.pipeline.own_texture import OwnTexture
 from dreamcraft3d.pipeline.stage import Context, joined, random_cameras
 from dreamcraft3d.priors.base import Adapted, Copied, Guidance
 from dreamcraft3d.priors.memory import LORA_RANK
@@ -47,15 +48,20 @@ class TextureStage:
     albedo: the colours to start from.
     fresh: those colours are only a start, so a first round paints over them, at the noise level that the reference
         was redrawn at; none where it was not.
+    part: (H, W, 1) in [0, 1], what of the mesh's texture is repainted, so that it fits to the rest; None for all.
     """
 
     name = "texture"
     samples: Tensor | None = None
 
-    def __init__(self, context: Context, mesh: Mesh, albedo: Albedo, fresh: bool = False) -> None:
+    def __init__(
+        self, context: Context, mesh: Mesh, albedo: Albedo, fresh: bool = False, part: Tensor | None = None
+    ) -> None:
         self.context = context
-        self.mesh = mesh
         self.settings: TextureSettings = context.preset.texture
+        self.mesh = mesh
+        size = context.preset.export.texture
+        self.own = None if mesh.uv is None else OwnTexture(mesh, part, self.settings.picture, size)
         bootstrapped = self.settings.method == "bsd"
         self.dreambooth_steps = self.settings.dreambooth_steps if bootstrapped else 0
         self.round_steps = self.dreambooth_steps + self.settings.distil_steps
@@ -64,7 +70,8 @@ class TextureStage:
         self.steps = len(self.levels) * self.round_steps
         self.timesteps = Annealed(self.settings.timesteps_start, self.settings.timesteps_end, 1.0)
         self.generator = torch.Generator().manual_seed(context.seed + 2)
-        self.reference = context.reference.at(self.settings.picture)
+        self.shown = context.reference if self.own is None else self.own.within_part(context.reference)
+        self.reference = self.shown.at(self.settings.picture)
         half_extent = context.preset.half_extent
         self.colour = DenseColour(self.settings.colour_resolution, half_extent).to(context.device).imitate(albedo)
         self.optimizer = torch.optim.Adam(self.colour.parameters(), lr=self.settings.colour_rate, betas=(0.9, 0.99))
@@ -96,10 +103,16 @@ class TextureStage:
             lambda cameras: self.render(cameras, self.settings.picture),
             self._restorer,
             self.generator,
+            None if self.own is None or self.own.part is None else self._part_seen,
         )
         if self.settings.restore_every:
             return OneByOne(dreambooth, *shared)
-        return AllAround(self.context.reference.rgb, *shared)
+        return AllAround(self.shown.rgb, *shared)
+
+    @torch.no_grad()
+    def _part_seen(self, cameras: Cameras) -> Tensor:
+        assert self.own is not None
+        return self.own.part_seen(cameras.to(self.context.device), self.settings.picture)
 
     def _painter(self, scale: float) -> Guidance:
         return self.context.priors.painter(self.context.reference.prompt, scale)
@@ -158,8 +171,12 @@ class TextureStage:
         return distil(pictures, self.prior, self.lora.model, cameras, timesteps, self.generator)
 
     def _render(self, cameras: Cameras) -> MeshViews:
-        render = partial(render_mesh, self.mesh, size=self.settings.picture, albedo=self.colour)
-        return self.context.rendered(render, cameras)
+        return self.context.rendered(partial(self._views, size=self.settings.picture), cameras)
+
+    def _views(self, cameras: Cameras, size: int) -> MeshViews:
+        if self.own is None:
+            return render_mesh(self.mesh, cameras, size, albedo=self.colour)
+        return render_mesh(self.own.mesh, cameras, size, albedo=self.colour, part=self.own.part)
 
     def _descend(self, losses: dict[str, Tensor]) -> dict[str, float]:
         """A step of the colours; the losses as numbers, smoothness among them."""
@@ -192,10 +209,12 @@ class TextureStage:
 
     @torch.no_grad()
     def render(self, cameras: Cameras, size: int) -> Tensor:
-        return render_mesh(self.mesh, cameras, size, albedo=self.colour).rgb.clamp(0, 1)
+        return self._views(cameras, size).rgb.clamp(0, 1)
 
     @torch.no_grad()
     def surface(self) -> Mesh:
+        if self.own is not None:
+            return self.own.painted(self.colour)
         return Mesh(self.mesh.vertices, self.mesh.faces, self.colour(self.mesh.vertices))
 
     def finish(self, path: Path) -> None:

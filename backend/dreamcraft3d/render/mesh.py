@@ -12,8 +12,9 @@ from torch import Tensor
 from dreamcraft3d.kernels.antialias import Topology
 from dreamcraft3d.kernels.antialias import antialias as antialias_silhouettes
 from dreamcraft3d.render.camera import Cameras
-from dreamcraft3d.render.raster import gather, rasterize
+from dreamcraft3d.render.raster import Fragments, gather, rasterize
 from dreamcraft3d.render.shading import light
+from dreamcraft3d.render.texture import sample_texture
 from dreamcraft3d.shape.colour import GREY
 from dreamcraft3d.shape.mesh import Mesh
 
@@ -43,6 +44,7 @@ def render_mesh(
     cameras: Cameras,
     size: int,
     albedo: Callable[[Tensor], Tensor] | None = None,
+    part: Tensor | None = None,
     background: Tensor | float = 1.0,
     antialias: bool = True,
     topology: Topology | None = None,
@@ -53,7 +55,9 @@ def render_mesh(
         mesh: with 0 faces, the pictures show the background.
         cameras: B cameras, on the mesh's device.
         size: width and height of the pictures.
-        albedo: (P, 3) world points on the surface to (P, 3) colours; None for the mesh's colours, grey without.
+        albedo: (P, 3) world points on the surface to (P, 3) colours; None for the mesh's texture or colours, grey without.
+        part: (H, W, 1) in [0, 1], where in the mesh's UV map those colours are seen, and not its texture; None for
+            everywhere.
         background: a grey, or anything that broadcasts to (B, size, size, 3).
         antialias: whether silhouettes are smoothed. Only then have rgb, mask and normal gradients where surfaces end.
         topology: of the mesh's faces, to save building it anew where they stay the same.
@@ -61,10 +65,14 @@ def render_mesh(
     clip = cameras.clip(mesh.vertices)
     fragments = rasterize(clip, mesh.faces, size, size)
     attributes = [mesh.vertices, vertex_normals(mesh.vertices, mesh.faces)]
-    if albedo is None:
+    textured = mesh.texture is not None and (albedo is None or part is not None)
+    if albedo is None and not textured:
         attributes.append(torch.full_like(mesh.vertices, GREY) if mesh.colours is None else mesh.colours)
     point, normal, *colours = fragments.interpolate(torch.cat(attributes, dim=-1)).split(3, dim=-1)
-    colour = colours[0] if albedo is None else albedo(point)
+    if textured:
+        colour = _own_colours(mesh, fragments, point, albedo, part)
+    else:
+        colour = colours[0] if albedo is None else albedo(point)
 
     normal = F.normalize(torch.where(fragments.front[:, None], normal, -normal), dim=-1)
     centre = cameras.position.to(point).index_select(0, fragments.views)
@@ -85,6 +93,17 @@ def render_mesh(
         normal=normals,
         depth=fragments.scatter(depth),
     )
+
+
+def _own_colours(
+    mesh: Mesh, fragments: Fragments, point: Tensor, albedo: Callable[[Tensor], Tensor] | None, part: Tensor | None
+) -> Tensor:
+    """The texture's colours (P, 3), or in a part of it those of ``albedo``."""
+    assert mesh.uv is not None
+    assert mesh.texture is not None
+    uv = fragments.interpolate_corners(mesh.uv).detach()
+    colour = sample_texture(mesh.texture, uv)
+    return colour if albedo is None or part is None else torch.lerp(colour, albedo(point), sample_texture(part, uv))
 
 
 def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:

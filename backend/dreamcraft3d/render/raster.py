@@ -41,6 +41,13 @@ class Fragments:
         u, v, w = self.barycentric[..., None].unbind(dim=1)
         return u * a + v * b + w * c
 
+    def interpolate_corners(self, attribute: Tensor) -> Tensor:
+        """An attribute (3F, C) of each corner of each face in order at the covered pixels, (P, C)."""
+        first = 3 * self.ids.reshape(-1)[self.pixels].long()
+        a, b, c = gather(attribute, torch.stack([first, first + 1, first + 2]))
+        u, v, w = self.barycentric[..., None].unbind(dim=1)
+        return u * a + v * b + w * c
+
     def scatter(self, values: Tensor, background: Tensor | float = 0.0) -> Tensor:
         """Values (P, C) laid into pictures (B, H, W, C) over a background (scalar, (C,) or (B, H, W, C))."""
         batch, height, width = self.ids.shape

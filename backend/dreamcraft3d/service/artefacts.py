@@ -1,4 +1,4 @@
-"""Given pictures and meshes, kept under the hash of what is in them."""
+"""Given pictures and meshes, and results to go on from, kept under the hash of what is in them."""
 
 from __future__ import annotations
 
@@ -22,25 +22,22 @@ class Artefacts:
     def path(self, name: str) -> Path:
         return self.folder / name[:2] / name
 
-    def keep_picture(self, content: Array) -> str:
-        """Keep the bytes of an image file; returns their name. Raises OSError if they cannot be written."""
-        return self._keep(content.tobytes())
+    def keep(self, content: bytes) -> str:
+        """Keep the bytes of a file; returns their name. Raises OSError if they cannot be written."""
+        name = hashlib.sha256(content).hexdigest()
+        if not self.path(name).is_file():
+            private_folder(self.path(name).parent)
+            write_private(self.path(name), content)
+        return name
 
     def keep_mesh(self, arrays: dict[str, Array]) -> str:
-        """Keep ``vertices``, ``faces`` and perhaps ``colours`` as one NPZ; returns its name. Raises OSError."""
+        """Keep ``vertices``, ``faces`` and what else describes the mesh as one NPZ; returns its name. Raises OSError."""
         data = io.BytesIO()
         np.savez(data, **{name: arrays[name] for name in sorted(arrays)})
-        return self._keep(data.getvalue())
+        return self.keep(data.getvalue())
 
     def sweep(self, wanted: Collection[str]) -> None:
         """Delete all but those."""
         for file in self.folder.glob("*/*"):
             if file.name not in wanted:
                 file.unlink(missing_ok=True)
-
-    def _keep(self, content: bytes) -> str:
-        name = hashlib.sha256(content).hexdigest()
-        if not self.path(name).is_file():
-            private_folder(self.path(name).parent)
-            write_private(self.path(name), content)
-        return name

@@ -7,18 +7,20 @@ import shutil
 import time
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 
 from dreamcraft3d.errors import UserError
-from dreamcraft3d.pipeline.config import STAGES, Preset, load_preset
-from dreamcraft3d.priors.words import check_words, known_words
+from dreamcraft3d.pipeline.config import STAGES, load_preset
+from dreamcraft3d.priors.words import known_words
 from dreamcraft3d.service.artefacts import Artefacts
+from dreamcraft3d.service.asking import check_asked, order_of
 from dreamcraft3d.service.engine import Engine, headway
 from dreamcraft3d.service.folder import FULL, DataFolder
 from dreamcraft3d.service.gallery import Gallery
+from dreamcraft3d.service.going_on import Base, made_by
 from dreamcraft3d.service.history import History
 from dreamcraft3d.service.job import STOPPED, Job
 from dreamcraft3d.service.offers import Offers
-from dreamcraft3d.service.order import Order
 from dreamcraft3d.service.result import read_result
 from dreamcraft3d.service.sockets import Clients, Session
 from dreamcraft3d.service.store import Store
@@ -73,6 +75,8 @@ class Desk:
         for name in unread:
             log.error("job %s was written by another version and cannot be read; it is left alone", name)
         self._jobs = {job.id: job for job in jobs}
+        for job in jobs:
+            job.made = made_by(self._run_of(job))
         for job in jobs:  # what ran when the last supervisor ended goes on, or rests or ends if that was asked for
             if job.active:
                 job.stopped()
@@ -146,18 +150,10 @@ class Desk:
         if asked.job in self._jobs:
             return self._attach(session, self._jobs[asked.job])
         preset = load_preset(asked.preset, self._data.presets)
-        self._check(asked, arrays, preset)
-        mesh = {name: array for name, array in arrays.items() if name != "picture"}
-        order = Order(
-            prompt=asked.prompt.strip(),
-            negative=asked.negative.strip(),
-            preset=preset,
-            seed=asked.seed,
-            first=asked.first,
-            until=asked.until,
-            picture=self._artefacts.keep_picture(arrays["picture"]) if "picture" in arrays else None,
-            mesh=self._artefacts.keep_mesh(mesh) if mesh else None,
-        )
+        base = self._jobs.get(asked.base or "")
+        before = None if base is None else Base(base.order, self._run_of(base))
+        check_asked(asked, arrays, preset, before, lambda: self._vocabulary)
+        order = order_of(asked, arrays, preset, before, self._artefacts)
         job = Job(asked.job, asked.name[:MAX_NAME], time.time(), self._last_position() + 1, order)
         self._store.save(job)
         self._jobs[job.id] = job
@@ -165,16 +161,8 @@ class Desk:
         self._engine.wake()
         self._changed(job)
 
-    def _check(self, asked: Submit, arrays: Arrays, preset: Preset) -> None:
-        if not asked.prompt.strip() and "picture" not in arrays:
-            raise UserError("There is nothing to make.", 'Give a prompt, such as "a red mushroom", or a picture.')
-        for words in (asked.prompt.strip(), asked.negative.strip()):
-            if words and not preset.priors.full:
-                check_words(words, self._vocabulary)
-        if (asked.first == "coarse") != ("vertices" not in arrays):
-            raise UserError("The stages geometry and texture start from a mesh, and coarse from none.", "Give one.")
-        if asked.until != "reference" and STAGES.index(asked.until) < STAGES.index(asked.first):
-            raise UserError(f"The stage {asked.until} comes before {asked.first}.", "End with a later one.")
+    def _run_of(self, job: Job) -> Path:
+        return self._data.job(job.id) / "object"
 
     @cached_property
     def _vocabulary(self) -> frozenset[str]:
@@ -232,8 +220,7 @@ class Desk:
         del self._jobs[job.id]
         self._gallery.drop(job.id)
         shutil.rmtree(self._data.job(job.id), ignore_errors=True)
-        orders = [kept.order for kept in self._jobs.values()]
-        self._artefacts.sweep({name for o in orders for name in (o.picture, o.mesh) if name is not None})
+        self._artefacts.sweep({name for kept in self._jobs.values() for name in kept.order.artefacts})
         self._clients.tell_all(self.listed())
 
     # --- what the engine tells ---
@@ -256,6 +243,8 @@ class Desk:
 
     def _progressed(self, job: Job, now: Progress) -> None:
         moved = now.stage != job.stage
+        if moved:
+            job.made = made_by(self._run_of(job))
         job.stage, job.step, job.steps = now.stage, now.step, now.steps
         job.seconds, job.eta_seconds = self._seconds_before + now.seconds, now.eta_seconds
         job.sentence = now.sentence or job.sentence
@@ -266,6 +255,7 @@ class Desk:
 
     def _ended(self, job: Job, message: Done | Stopped | Failed) -> None:
         job.seconds, job.eta_seconds, job.sentence = self._seconds_before + message.seconds, None, ""
+        job.made = made_by(self._run_of(job))
         if isinstance(message, Done):
             job.state, job.step, job.steps, job.left_seconds = "done", job.steps, job.steps, None
             self._gallery.drop(job.id)
@@ -281,7 +271,7 @@ class Desk:
             self._send_result(job, [s for s in self._clients.sessions.values() if job.id in s.attached])
 
     def _lost_its_worker(self, job: Job, why: str) -> None:
-        now = headway(self._data.job(job.id) / "object")
+        now = headway(self._run_of(job))
         job.attempts = job.attempts + 1 if now == job.headway else 1
         job.headway, job.eta_seconds = now, None
         if job.state in STOPPED:

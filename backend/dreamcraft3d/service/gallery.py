@@ -27,13 +27,14 @@ class Gallery:
             del self._jobs[next(iter(self._jobs))]
 
     def whole(self, job: str) -> list[Received]:
-        """The pictures and the newest mesh, with all that has changed of it since; what there is of them."""
+        """The pictures and the newest mesh, with all that has changed of it since, its texture apart; what there is."""
         kept = self._jobs.get(job, [])
         shown: list[Received] = [held for held in kept if held[0].form == "picture"]
         shape = [held for held in kept if held[0].form in ("mesh", "positions", "colours")]
         if any(preview.form == "mesh" for preview, _ in shape):
             arrays = {name: array for _, changed in shape for name, array in changed.items()}
             shown.append((replace(shape[-1][0], form="mesh", base=None), arrays))
+            shown += [held for held in kept if held[0].form == "texture"]
         return shown
 
     def drop(self, job: str) -> None:

@@ -25,6 +25,7 @@ class Job:
         headway: what its checkpoints looked like when a worker last died.
         advanced: stages that the artist ended, or wants to end, before their steps are done.
         left_seconds: until it is done, or None while that cannot be told.
+        made: the stages whose results are there.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Job:
     headway: str = ""
     advanced: tuple[str, ...] = ()
     left_seconds: float | None = None
+    made: tuple[str, ...] = ()
 
     @property
     def active(self) -> bool:
@@ -77,4 +79,5 @@ class Job:
             position=self.position,
             advanced=self.advanced,
             left_seconds=None if self.left_seconds is None else round(self.left_seconds, 1),
+            stages=self.made,
         )

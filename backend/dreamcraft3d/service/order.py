@@ -7,6 +7,22 @@ from pydantic import BaseModel, ConfigDict
 from dreamcraft3d.pipeline.config import STAGES, Preset, StageName
 
 
+class Start(BaseModel):
+    """What a job goes on from, as names of artefacts: the job that made it may be deleted.
+
+    Attributes:
+        stage: whose result it is.
+        result: that.
+        reference: the reference of the job that made it, or None where a new one is to be made.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stage: StageName
+    result: str
+    reference: str | None
+
+
 class Order(BaseModel):
     """A job's request.
 
@@ -15,7 +31,8 @@ class Order(BaseModel):
         negative: words for what it shall not be, or empty.
         preset: its values.
         first, until: the first and last stage after the reference.
-        picture, mesh: what was given, as names of artefacts, or None.
+        picture, mesh, texture, mask: what was given, as names of artefacts, or None.
+        start: what the job goes on from, or None. ``mesh``, ``texture`` and ``mask`` are then those of the job before.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -28,6 +45,16 @@ class Order(BaseModel):
     picture: str | None
     mesh: str | None
     negative: str = ""
+    texture: str | None = None
+    mask: str | None = None
+    start: Start | None = None
+
+    @property
+    def artefacts(self) -> set[str]:
+        """The names of all that it holds."""
+        given = {self.picture, self.mesh, self.texture, self.mask}
+        started = set() if self.start is None else {self.start.result, self.start.reference}
+        return {name for name in given | started if name is not None}
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -75,30 +75,47 @@ def _open_run(folder: Path, order: Order, artefacts: Artefacts) -> tuple[RunFold
     if (path / "config.json").is_file():
         return RunFolder.open(path)
     shutil.rmtree(path, ignore_errors=True)
-    picture = None if order.picture is None else artefacts.path(order.picture)
-    mesh = None if order.mesh is None else _as_ply(artefacts.path(order.mesh), folder / "mesh.ply")
-    made, copies = RunFolder.create(folder / "object.glb", {"image": picture, "mesh": mesh})
+    kept = {role: _kept(artefacts, name) for role, name in _given(order).items()}
+    if kept["mesh"] is not None:
+        kept["mesh"] = _as_file(kept["mesh"], folder)
+    made, copies = RunFolder.create(folder / "object.glb", kept)
+    if order.start is not None:
+        result, reference = artefacts.path(order.start.result), _kept(artefacts, order.start.reference)
+        made.start_from(result, reference, order.prompt)
     request = Request(
         output="object.glb",
         prompt=order.prompt,
         negative=order.negative,
-        image=copies["image"],
-        mesh=copies["mesh"],
+        **copies,
         preset=order.preset,
         seed=order.seed,
         first=order.first,
         until=order.until,
         version=__version__,
+        start=None if order.start is None else order.start.stage,
+        anew=order.start is None or order.start.reference is None,
     )
     made.write_request(request)
     return made, request
 
 
-def _as_ply(npz: Path, ply: Path) -> Path:
+def _given(order: Order) -> dict[str, str | None]:
+    """What was given, by its role in the run."""
+    return {"image": order.picture, "mesh": order.mesh, "uv_texture": order.texture, "uv_mask": order.mask}
+
+
+def _kept(artefacts: Artefacts, name: str | None) -> Path | None:
+    return None if name is None else artefacts.path(name)
+
+
+def _as_file(npz: Path, folder: Path) -> Path:
+    """A given mesh as a file that a run reads: a PLY, or as it is if its UV map is kept."""
     with np.load(npz, allow_pickle=False) as file:
         tensors = {name: torch.from_numpy(file[name]) for name in file.files}
-    write_ply(ply, Mesh(tensors["vertices"], tensors["faces"].long(), tensors.get("colours")))
-    return ply
+    if "uv" in tensors:
+        return Path(shutil.copyfile(npz, folder / "mesh.npz"))
+    write_ply(folder / "mesh.ply", Mesh(tensors["vertices"], tensors["faces"].long(), tensors.get("colours")))
+    return folder / "mesh.ply"
 
 
 def _result(

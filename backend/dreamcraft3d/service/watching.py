@@ -108,20 +108,22 @@ class Watch:
         self._next_preview = started + max(PREVIEW_SECONDS, cost / PREVIEW_SHARE)
 
     def _picture(self, stage: str, picture: Tensor, subject: Subject, caption: str = "") -> None:
-        pixels = (picture.detach().cpu().clamp(0, 1) * 255).round().byte().contiguous().numpy()
         shown = Preview(self.job, self._next(), stage, "picture", "", None, subject, caption)
-        self._tell(shown, {"picture": pixels})
+        self._tell(shown, {"picture": _pixels(picture)})
 
     def _show(self, stage: str, mesh: Mesh) -> None:
         vertices, faces = _numbers(mesh.vertices, np.float32), _numbers(mesh.faces, np.int32)
         colours = mesh.colours if mesh.colours is not None else torch.full_like(mesh.vertices, 0.7)
         arrays = {"colours": _numbers(colours, np.float32)}
         topology = hashlib.blake2b(vertices.tobytes() + faces.tobytes(), digest_size=8).hexdigest()
-        if topology == self._topology:
+        if topology != self._topology:
+            whole = arrays | {"vertices": vertices, "faces": faces}
+            self._tell(Preview(self.job, self._next(), stage, "mesh", topology, None), whole)
+        elif mesh.uv is None:
             self._tell(Preview(self.job, self._next(), stage, "colours", topology, topology), arrays)
-        else:
-            arrays |= {"vertices": vertices, "faces": faces}
-            self._tell(Preview(self.job, self._next(), stage, "mesh", topology, None), arrays)
+        if mesh.uv is not None and mesh.texture is not None:
+            painted = {"uv": _numbers(mesh.uv, np.float32), "texture": _pixels(mesh.texture)}
+            self._tell(Preview(self.job, self._next(), stage, "texture", topology, topology), painted)
         self._topology = topology
 
     def _next(self) -> int:
@@ -142,3 +144,9 @@ class Watch:
 def _numbers(tensor: Tensor, dtype: type) -> Array:
     """A copy on the CPU, which later steps do not change."""
     return np.array(tensor.detach().cpu().numpy(), dtype, order="C")
+
+
+def _pixels(picture: Tensor) -> Array:
+    """(H, W, 3) in [0, 1] as uint8."""
+    pixels: Array = (picture.detach().cpu().clamp(0, 1) * 255).round().byte().contiguous().numpy()
+    return pixels

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 import trimesh
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
 from trimesh.triangles import points_to_barycentric
 
+from dreamcraft3d.render.texture import sample_texture
 from dreamcraft3d.shape.encoding import DenseGrid, HashEncoding
 from dreamcraft3d.shape.mesh import Mesh
 
@@ -69,19 +69,32 @@ class HashColour(nn.Module):
 
 
 def nearest_colours(mesh: Mesh) -> Albedo:
-    """The colours of a mesh, or grey, as an albedo in space: each point takes those of the nearest place on the surface.
-
-    Places are ``SAMPLES`` random points, evenly spread, beside the vertices: triangles may be large.
-    """
-    colours = torch.full_like(mesh.vertices, GREY) if mesh.colours is None else mesh.colours
-    body = trimesh.Trimesh(mesh.vertices.cpu().numpy(), mesh.faces.cpu().numpy(), process=False)
-    places, faces = trimesh.sample.sample_surface(body, SAMPLES, seed=0)
-    corners = torch.from_numpy(points_to_barycentric(body.triangles[faces], places)).to(colours)
-    sampled = (corners[..., None] * colours[mesh.faces[torch.from_numpy(faces).to(colours.device)]]).sum(dim=1)
-    tree, known = cKDTree(np.concatenate([body.vertices, places])), torch.cat([colours, sampled]).clamp(0, 1)
+    """The colours of a mesh, or grey, as an albedo in space: each point takes those of the nearest place on the surface."""
+    places, colours = sampled_colours(mesh)
+    tree = cKDTree(places.cpu().numpy())
 
     def albedo(points: Tensor) -> Tensor:
         _, index = tree.query(points.detach().cpu().numpy(), workers=-1)
-        return known[torch.from_numpy(index).to(known.device)]
+        return colours[torch.from_numpy(index).to(colours.device)]
 
     return albedo
+
+
+def sampled_colours(mesh: Mesh) -> tuple[Tensor, Tensor]:
+    """Places on a surface (N, 3) and their colours (N, 3): of its texture, its vertices, or grey.
+
+    They are ``SAMPLES`` random points, evenly spread, beside the vertices: triangles may be large.
+    """
+    device = mesh.vertices.device
+    body = trimesh.Trimesh(mesh.vertices.cpu().numpy(), mesh.faces.cpu().numpy(), process=False)
+    points, faces = trimesh.sample.sample_surface(body, SAMPLES, seed=0)
+    weights = torch.from_numpy(points_to_barycentric(body.triangles[faces], points)).to(device, torch.float32)[
+        ..., None
+    ]
+    places, face = torch.from_numpy(points).to(mesh.vertices), torch.from_numpy(faces).to(device)
+    if mesh.uv is not None and mesh.texture is not None:
+        uv = torch.cat([mesh.uv, (weights * mesh.uv.reshape(-1, 3, 2)[face]).sum(dim=1)])
+        return torch.cat([mesh.vertices[mesh.faces.reshape(-1)], places]), sample_texture(mesh.texture, uv)
+    colours = torch.full_like(mesh.vertices, GREY) if mesh.colours is None else mesh.colours
+    sampled = (weights * colours[mesh.faces[face]]).sum(dim=1)
+    return torch.cat([mesh.vertices, places]), torch.cat([colours, sampled]).clamp(0, 1)

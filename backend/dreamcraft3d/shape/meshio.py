@@ -87,6 +87,38 @@ def load_mesh(path: Path | str) -> Mesh:
     return _split_by_colour(vertices, faces, np.concatenate(grey))
 
 
+def load_uv_mesh(path: Path) -> tuple[dict[str, NDArray[Any]], Image.Image]:
+    """Read a mesh with its own UV map and texture, from GLB, glTF or OBJ.
+
+    Returns:
+        ``vertices`` (V, 3) float32 in world axes and the file's units, ``faces`` (F, 3) int32 and ``uv`` (3F, 2) float32,
+        one for each corner; and the texture.
+
+    Raises:
+        UserError: as :func:`load_mesh`; or it has no UV map, no texture, or more than one.
+    """
+    load_mesh(path)
+    parts: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = []
+    images: list[Image.Image] = []
+    for part, transform in _placed_parts(path):
+        image = _image_of(part)
+        if image is None or part.visual.uv is None or len(part.visual.uv) != len(part.vertices):
+            raise UserError(f"{path.name} has parts without a texture or a UV map.", "Unwrap and texture all of it.")
+        faces = np.asarray(part.faces)[:, :: -1 if np.linalg.det(transform[:3, :3]) < 0 else 1]
+        parts.append((part.vertices @ transform[:3, :3].T + transform[:3, 3], faces, part.visual.uv[faces]))
+        images.append(image)
+    if any(image.tobytes() != images[0].tobytes() for image in images[1:]):
+        raise UserError(f"{path.name} has more than one texture.", "Join them in one, or repaint its parts one by one.")
+    starts = np.cumsum([0] + [len(vertices) for vertices, _, _ in parts[:-1]])
+    vertices = np.concatenate([vertices for vertices, _, _ in parts]) @ _AXES[path.suffix.lower()].T
+    arrays = {
+        "vertices": np.float32(vertices),
+        "faces": np.concatenate([faces + start for (_, faces, _), start in zip(parts, starts, strict=True)]),
+        "uv": np.float32(np.concatenate([uv.reshape(-1, 2) for _, _, uv in parts])),
+    }
+    return arrays | {"faces": np.int32(arrays["faces"])}, images[0]
+
+
 def normalise(mesh: Mesh, size: float) -> tuple[Mesh, Placement]:
     """Centre a mesh's bounding box on the origin, and scale it to fit the front view.
 
@@ -175,15 +207,9 @@ def _split_by_colour(vertices: NDArray[Any], faces: NDArray[Any], corners: Colou
 
 def _load_parts(path: Path) -> list[tuple[NDArray[Any], NDArray[Any], Colours | None]]:
     """Vertices in the scene's frame, faces and (F, 3, 3) sRGB corner colours of every mesh in every place it stands."""
-    scene = trimesh.load_scene(path, process=False)
     linear = path.suffix.lower() in (".glb", ".gltf")
     parts = []
-    for node in scene.graph.nodes_geometry:
-        transform, name = scene.graph[node]
-        part = scene.geometry[name]
-        if not isinstance(part, trimesh.Trimesh) or len(part.faces) == 0:
-            continue
-        part = part.copy()
+    for part, transform in _placed_parts(path):
         if path.suffix.lower() == ".stl":
             part.merge_vertices()
         colours = _corner_colours(part, linear)
@@ -193,6 +219,13 @@ def _load_parts(path: Path) -> list[tuple[NDArray[Any], NDArray[Any], Colours | 
         faces = np.asarray(part.faces)[:, ::-1] if mirrored else np.asarray(part.faces)
         parts.append((vertices, faces, colours[:, ::-1] if mirrored and colours is not None else colours))
     return parts
+
+
+def _placed_parts(path: Path) -> list[tuple[trimesh.Trimesh, NDArray[np.float64]]]:
+    """Every mesh of a file, a copy in every place it stands, with its transform there."""
+    scene = trimesh.load_scene(path, process=False)
+    placed = [(scene.geometry[name], transform) for transform, name in map(scene.graph.get, scene.graph.nodes_geometry)]
+    return [(part.copy(), at) for part, at in placed if isinstance(part, trimesh.Trimesh) and len(part.faces) > 0]
 
 
 def _corner_colours(part: trimesh.Trimesh, linear: bool) -> Colours | None:
@@ -208,9 +241,8 @@ def _corner_colours(part: trimesh.Trimesh, linear: bool) -> Colours | None:
     if visual.kind != "texture":
         return None
     material = visual.material
-    pbr = isinstance(material, trimesh.visual.material.PBRMaterial)
-    factor = material.baseColorFactor if pbr else material.diffuse
-    image = material.baseColorTexture if pbr else material.image
+    factor = material.baseColorFactor if _is_pbr(material) else material.diffuse
+    image = _image_of(part)
     corners = np.ones((len(part.faces), 3, 3)) * (np.ones(3) if factor is None else np.asarray(factor)[:3] / 255.0)
     if "color" in visual.vertex_attributes:
         corners = corners * trimesh.visual.color.to_float(visual.vertex_attributes["color"])[:, :3][part.faces]
@@ -220,6 +252,18 @@ def _corner_colours(part: trimesh.Trimesh, linear: bool) -> Colours | None:
     if not linear:
         return texture  # an MTL texture takes the place of the diffuse colour, which exporters leave at any value
     return _to_srgb(corners * _to_linear(texture))
+
+
+def _is_pbr(material: Any) -> bool:
+    return isinstance(material, trimesh.visual.material.PBRMaterial)
+
+
+def _image_of(part: trimesh.Trimesh) -> Image.Image | None:
+    """The texture of its base colour."""
+    if part.visual.kind != "texture":
+        return None
+    material = part.visual.material
+    return material.baseColorTexture if _is_pbr(material) else material.image
 
 
 def _sample(image: Image.Image, uv: NDArray[np.float64]) -> Colours:
