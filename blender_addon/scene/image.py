@@ -27,12 +27,12 @@ def painted(name: str, mark: str, job: str) -> bpy.types.Image:
 
 
 def duplicate(image: bpy.types.Image) -> bpy.types.Image:
-    """Another image with the same pixels, and no mark; Blender's own copy has none that were not saved."""
+    """Another image with the same pixels, packed, and no mark; Blender's own copy has none that were not saved."""
     copy = bpy.data.images.new(image.name, *image.size)
     values = np.empty(len(image.pixels), np.float32)
     image.pixels.foreach_get(values)
     copy.pixels.foreach_set(values)
-    copy.update()
+    copy.pack()
     return copy
 
 

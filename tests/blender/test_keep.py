@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 import numpy as np
 import pytest
-from test_scene import FACES, JOB, MESH, UV, VERTICES, Growing, positions
+from growing import FACES, JOB, MESH, UV, VERTICES, Growing, positions
 
 from dreamcraft3d_protocol.messages import JobList, JobState
 
