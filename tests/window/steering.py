@@ -21,12 +21,13 @@ def told(name: str) -> str:
     return studio().jobs.state(job(name))
 
 
-def unfold_jobs() -> None:
+def unfold_jobs() -> Iterator[Condition]:
     """The Jobs panel open, and in sight."""
     panel = sys.modules[f"{ADDON}.panels.jobs"].DREAMCRAFT3D_PT_jobs
     bpy.utils.unregister_class(panel)
     panel.bl_idname, panel.bl_options = f"{panel.bl_idname}_open", set()
     bpy.utils.register_class(panel)
+    yield soon()
     with bpy.context.temp_override(**(view() | {"region": sidebar()})):
         bpy.ops.view2d.scroll_down(page=True)
 
@@ -44,8 +45,7 @@ def session() -> Iterator[Condition]:
     yield from shoot("s1-running")
     press("dreamcraft3d.move", job=job(third), where="front")
     yield lambda: studio().jobs.by_id[job(third)].position < studio().jobs.by_id[job(second)].position
-    unfold_jobs()
-    yield soon()
+    yield from unfold_jobs()
     yield from shoot("s2-queue-of-three")
     press("dreamcraft3d.keep", job=job(first))
     press("dreamcraft3d.advance", job=job(first))
