@@ -101,8 +101,13 @@ blender() { # SCRIPT [FILE]
   tail -n 5 "$output/$1.log"
   return "$status"
 }
+contact_sheet() { # of the states: sidebar and page, without what surrounds them
+  montage "$output"/[23][0-9]-*.png -crop 1205x840+395+45 +repage -resize 620x -tile 3x -geometry +6+6 -background '#181818' \
+    +dither -colors 48 "$output/states.png"
+}
 for session in ${SESSIONS:-session trouble reopened}; do
   file=()
   [ "$session" != reopened ] || file=(/window/growing.blend)
   blender "$session" "${file[@]}"
+  [ "$session" != states ] || contact_sheet
 done
