@@ -11,9 +11,9 @@ from typing import Any
 
 import bpy
 import numpy as np
-from addon.scripted_backend import ScriptedBackend, job_state, picture_preview
 from growing import FACES, UV, VERTICES, Part, png
 from launcher import wait_until
+from scripted_backend import ScriptedBackend, job_state, picture_preview
 
 from dreamcraft3d.service.gallery import Gallery
 from dreamcraft3d_protocol.arrays import Array

@@ -107,8 +107,8 @@ def test_a_model_is_shown_with_what_it_asks_for_and_the_button_that_fits_its_sta
     part("panels.models").draw_models(bpy.context, layout, MODELS, True)
     said = " ".join(layout.said)
     for words in (
-        "if: non-commercial",
-        "11.4 GB",
+        "forbids commercial use",
+        "11.4 GB, if",
         "for view",
         "1.0 GB of 5.0 GB",
         "The hub is gone.",

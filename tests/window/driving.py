@@ -47,7 +47,8 @@ def soon() -> Condition:
 
     def passed() -> bool:
         left[0] -= 1
-        view()["area"].tag_redraw()
+        for area in view()["screen"].areas:
+            area.tag_redraw()
         return left[0] <= 0
 
     return passed

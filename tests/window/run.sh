@@ -101,8 +101,17 @@ blender() { # SCRIPT [FILE]
   tail -n 5 "$output/$1.log"
   return "$status"
 }
+contact_sheet() { # of the states: sidebar and page, cut out of what surrounds them
+  local shot
+  for shot in "$output"/[23][0-9]-*.png; do
+    convert \( "$shot" -crop 250x790+397+90 +repage \) \( "$shot" -crop 740x600+850+295 +repage \) \
+      -background '#303030' +append -resize 62% "$work/tile-$(basename "$shot")"
+  done
+  montage "$work"/tile-*.png -tile 3x -geometry +6+6 -background '#101010' -depth 8 +dither -colors 32 "PNG8:$output/states.png"
+}
 for session in ${SESSIONS:-session trouble reopened}; do
   file=()
   [ "$session" != reopened ] || file=(/window/growing.blend)
   blender "$session" "${file[@]}"
+  [ "$session" != states ] || contact_sheet
 done

@@ -151,15 +151,18 @@ def connected() -> Iterator[Condition]:
     yield from shoot("23-idle")
     unfold()
     bpy.context.scene.dreamcraft3d.prompt = "a red mushroom"
-    say(JobList((job_state(JOB),)), Worker("busy", "cpu", ""))
+    say(JobList((job_state(JOB),)), Worker("busy", "cuda", "", "NVIDIA RTX A4000", 16 << 30, 9 << 30, 5 << 30))
     yield lambda: phase() == "busy"
     press("dreamcraft3d.attach", job=JOB)
     say(mesh_preview(JOB, 1), colour_preview(JOB, 2))
     yield soon()
     yield from shoot("24-running")
-    say(job_state(JOB, "cancelled", sentence=""), Worker("ready", "cpu", ""))
+    say(
+        job_state(JOB, "paused", sentence=""),
+        Worker("resting", "cuda", "Its memory is free for others.", "NVIDIA RTX A4000"),
+    )
     yield lambda: phase() == "ready"
-    yield from shoot("25-stopped")
+    yield from shoot("25-paused")
     died = Fault("worker", "The worker died 3 times at the same place.", "Try a smaller preset.", "resume")
     say(job_state(JOB, "failed", error=died))
     yield lambda: studio().jobs.by_id[JOB].state == "failed"
