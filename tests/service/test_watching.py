@@ -69,7 +69,7 @@ def test_who_comes_later_is_shown_both_pictures_and_the_mesh_as_it_is_now() -> N
 
 def test_who_comes_later_is_shown_the_mesh_and_the_texture_that_is_painted_in_its_own_uv_map() -> None:
     told: list[Received] = []
-    watch = Watch(JOB, "texture", lambda message, arrays: told.append((message, arrays)), lambda: False)
+    watch = Watch(JOB, "texture", lambda message, arrays: told.append((message, arrays)), lambda: False, bool)
     corners, uv = torch.eye(3), torch.rand(3, 2)
     gallery = Gallery()
     for shade in (0.0, 1.0):
