@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The materials of an object: one that shows its mesh's colours while it grows, one that shows its picture.
 
-Both are made with the object, inside its operator, and only ever exchanged later. For what a timer makes is in no undo step:
-undo keeps a mesh that is the same in two steps as it is now, frees what it does not know, and leaves the mesh with a material
-that is no more, on which Blender crashes.
+Both are made with the object, inside its operator, and only ever exchanged later. For what a timer makes is in no undo
+step: undo keeps a mesh that is the same in two steps as it is now, frees what it does not know, and leaves the mesh with a
+material that is no more, on which Blender crashes.
 """
 
 from __future__ import annotations
