@@ -9,25 +9,15 @@ import numpy as np
 from dreamcraft3d_protocol.arrays import Array
 
 
-def from_png(name: str, png: bytes) -> bpy.types.Image:
-    """An image that has the bytes of a PNG packed in it, so that nothing is encoded again."""
-    image = bpy.data.images.new(name, 1, 1)
+def write_png(image: bpy.types.Image, png: bytes) -> None:
+    """Pack the bytes of a PNG into an image, so that nothing is encoded again, and show it."""
     image.pack(data=png, data_len=len(png))
     image.source = "FILE"
-    return image
-
-
-def painted(name: str, mark: str, job: str) -> bpy.types.Image:
-    """The image that a job paints: the one that says so, or a new one."""
-    image = next((one for one in bpy.data.images if one.get(mark) == job and one.library is None), None)
-    if image is None:
-        image = bpy.data.images.new(name, 8, 8)
-        image[mark] = job
-    return image
+    image.reload()
 
 
 def duplicate(image: bpy.types.Image) -> bpy.types.Image:
-    """Another image with the same pixels, packed, and no mark; Blender's own copy has none that were not saved."""
+    """Another image with the same pixels, packed; Blender's own copy has none that were not saved."""
     copy = bpy.data.images.new(image.name, *image.size)
     values = np.empty(len(image.pixels), np.float32)
     image.pixels.foreach_get(values)

@@ -16,7 +16,7 @@ def beside(made: bpy.types.Object) -> bpy.types.Object:
     """The object as it is now, on its right, in its collections; to be called inside an operator with undo."""
     copy = made.copy()
     copy.data = made.data.copy()
-    material.part(copy)
+    material.part(copy.data)
     target.let_go(copy)
     for collection in made.users_collection:
         collection.objects.link(copy)

@@ -1,98 +1,81 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The material of an object: Principled, with the mesh's colours while it grows and an image in the end."""
+"""The materials of an object: one that shows its mesh's colours while it grows, one that shows its picture.
+
+Both are made with the object, inside its operator, and only ever exchanged later. For what a timer makes is in no undo
+step: undo keeps a mesh that is the same in two steps as it is now, frees what it does not know, and leaves the mesh with a
+material that is no more, on which Blender crashes.
+"""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import bpy
 
 from .image import duplicate
 from .mesh import COLOURS
-from .target import JOB
 
 OURS = "dreamcraft3d"
-"""Custom property of a material, node or image that the add-on made: the job's id."""
+"""Custom property of a material that the add-on made."""
+COLOURED, PAINTED, PICTURE = "dreamcraft3d_coloured", "dreamcraft3d_painted", "dreamcraft3d_picture"
+"""Custom properties of a mesh that grows: both materials, and the image of the second, whether they are used now or not."""
 ROUGHNESS = 0.7
 _NODES = {"colours": "ShaderNodeVertexColor", "image": "ShaderNodeTexImage"}
 
 
-def show_colours(made: bpy.types.Object) -> None:
-    """Take the base colour from the mesh's colour attribute."""
-    node = _source(made, "colours")
-    if node.layer_name != COLOURS:  # setting it has the shader compiled again
-        node.layer_name = COLOURS
+def prepare(mesh: bpy.types.Mesh, name: str) -> None:
+    """Make all that a mesh is going to need, and let it wear the colours."""
+    painted, node = _material(name, "image")
+    node.image = mesh[PICTURE] = bpy.data.images.new(name, 8, 8)
+    coloured, node = _material(f"{name} Colors", "colours")
+    node.layer_name = COLOURS
+    mesh[COLOURED], mesh[PAINTED] = coloured, painted
+    mesh.materials.append(coloured)
 
 
-def show_image(made: bpy.types.Object, image: bpy.types.Image) -> None:
-    """Take the base colour from an image."""
-    node = _source(made, "image")
-    if node.image != image:
-        node.image = image
+def prepared(mesh: bpy.types.Mesh) -> bool:
+    """Whether that is still there; an artist can remove anything."""
+    return all(mesh.get(name) is not None for name in (COLOURED, PAINTED, PICTURE))
 
 
-def part(copy: bpy.types.Object) -> None:
-    """Give a copy of an object a material and an image of its own, as they are now."""
-    for index, shared in enumerate(copy.data.materials):
-        if shared is None or shared.get(OURS) != copy[JOB]:
+def show(mesh: bpy.types.Mesh, which: Literal["dreamcraft3d_coloured", "dreamcraft3d_painted"]) -> None:
+    """Let the mesh wear one of the two in the place of the other; where the artist has taken both away, none."""
+    wanted, worn = mesh[which], mesh[PAINTED if which == COLOURED else COLOURED]
+    for number, material in enumerate(mesh.materials):
+        if material == worn:
+            mesh.materials[number] = wanted
+
+
+def show_result(mesh: bpy.types.Mesh) -> None:
+    """Let it wear the picture in any case."""
+    show(mesh, PAINTED)
+    if mesh[PAINTED] not in list(mesh.materials):
+        mesh.materials.append(mesh[PAINTED])
+
+
+def part(mesh: bpy.types.Mesh) -> None:
+    """Give the copy of a mesh a material and a picture of its own, as they are now; inside an operator with undo."""
+    for number, worn in enumerate(mesh.materials):
+        if worn is None or worn not in (mesh.get(COLOURED), mesh.get(PAINTED)):
             continue
-        own = copy.data.materials[index] = shared.copy()
-        node = _ours(own.node_tree.nodes, copy[JOB])
-        if getattr(node, "image", None) is not None:
-            node.image = duplicate(node.image)
+        own = mesh.materials[number] = worn.copy()
         del own[OURS]
+        for node in own.node_tree.nodes:
+            if getattr(node, "image", None) is not None and node.image == mesh[PICTURE]:
+                node.image = duplicate(node.image)
 
 
-def _source(made: bpy.types.Object, what: str) -> bpy.types.ShaderNode:
-    """The node of a kind that is ours, in the place of one of another kind; the artist's own nodes are not touched."""
-    nodes = _nodes(made)
-    before = _ours(nodes, made[JOB])
-    if before is not None and before.bl_idname == _NODES[what]:
-        return before
-    node = nodes.new(_NODES[what])
-    node[OURS] = made[JOB]
-    if before is not None:
-        node.location = before.location
-        fed = [link.to_socket for link in before.outputs["Color"].links]
-    else:
-        node.location = (-300, 300)
-        fed = [socket for socket in (_principled(made).inputs["Base Color"],) if not socket.is_linked]
-    for socket in fed:
-        _material(made).node_tree.links.new(node.outputs["Color"], socket)
-    if before is not None:
-        nodes.remove(before)
-    return node
-
-
-def _ours(nodes: bpy.types.Nodes, job: str) -> bpy.types.ShaderNode | None:
-    return next((node for node in nodes if node.get(OURS) == job), None)
-
-
-def _nodes(made: bpy.types.Object) -> bpy.types.Nodes:
-    return _material(made).node_tree.nodes
-
-
-def _material(made: bpy.types.Object) -> bpy.types.Material:
-    """The object's material that is the job's, made if there is none; the artist's own are not touched."""
-    slots = made.data.materials
-    material = next((m for m in slots if m is not None and m.library is None and m.get(OURS) == made[JOB]), None)
-    if material is None:
-        material = bpy.data.materials.new(made.name)
-        material[OURS] = made[JOB]
-        slots.append(material)
+def _material(name: str, what: str) -> tuple[bpy.types.Material, bpy.types.ShaderNode]:
+    """Principled, with a node of a kind for its base colour."""
+    material = bpy.data.materials.new(name)
+    material[OURS] = True
     if material.node_tree is None:  # Blender 5 makes the tree itself
         material.use_nodes = True
-    return material
-
-
-def _principled(made: bpy.types.Object) -> bpy.types.ShaderNode:
-    nodes = _nodes(made)
-    found = next((n for n in nodes if n.bl_idname == "ShaderNodeBsdfPrincipled"), None)
-    if found is not None:
-        return found
-    found = nodes.new("ShaderNodeBsdfPrincipled")
-    found.inputs["Roughness"].default_value = ROUGHNESS
-    output = next((n for n in nodes if n.bl_idname == "ShaderNodeOutputMaterial"), None)
-    output = output or nodes.new("ShaderNodeOutputMaterial")
-    output.location = (300, 300)
-    if not output.inputs["Surface"].is_linked:
-        _material(made).node_tree.links.new(found.outputs["BSDF"], output.inputs["Surface"])
-    return found
+    nodes, links = material.node_tree.nodes, material.node_tree.links
+    nodes.clear()
+    node, shader, output = map(nodes.new, (_NODES[what], "ShaderNodeBsdfPrincipled", "ShaderNodeOutputMaterial"))
+    node.location, shader.location, output.location = (-300, 300), (0, 300), (300, 300)
+    shader.inputs["Roughness"].default_value = ROUGHNESS
+    links.new(node.outputs["Color"], shader.inputs["Base Color"])
+    links.new(shader.outputs["BSDF"], output.inputs["Surface"])
+    return material, node

@@ -55,24 +55,28 @@ def before_saving() -> None:
     """Copies are told from their originals while it is known which is which; what is being painted goes into the file."""
     for job in target.growing_jobs():
         copies.part(job)
-    for painted in bpy.data.images:
-        if painted.get(material.OURS) is not None and painted.is_dirty:
-            painted.pack()
+        picture = target.find(job).data.get(material.PICTURE)
+        if picture is not None and picture.is_dirty:
+            picture.pack()
 
 
 def _write(made: bpy.types.Object, shape: Shape) -> None:
     if made.data.shape_keys is not None:  # of a shape that is no more
         made.shape_key_clear()
-    mesh.write(made.data, shape)
-    target.note(made.data)
+    grown = made.data
+    mesh.write(grown, shape)
+    target.note(grown)
+    if not material.prepared(grown):
+        material.prepare(grown, made.name)
+        _remember(f"DreamCraft3D: {made.name}")  # what a timer makes is to be in an undo step at once
     if shape.png is not None:
-        material.show_image(made, image.from_png(made.name, shape.png))
+        image.write_png(grown[material.PICTURE], shape.png)
+        material.show_result(grown)
     elif shape.texture is not None:
-        shown = image.painted(made.name, material.OURS, made[target.JOB])
-        image.write_pixels(shown, shape.texture)
-        material.show_image(made, shown)
+        image.write_pixels(grown[material.PICTURE], shape.texture)
+        material.show(grown, material.PAINTED)
     else:
-        material.show_colours(made)
+        material.show(grown, material.COLOURED)
 
 
 def _remember(message: str) -> None:

@@ -11,6 +11,8 @@ import bpy
 
 from dreamcraft3d_protocol.messages import JobId
 
+from . import material
+
 JOB = "dreamcraft3d_job"
 """Custom property of the object: the job's id. It stays, as where the object came from."""
 GROWING = "dreamcraft3d_growing"
@@ -38,6 +40,7 @@ def make(context: bpy.types.Context, job: str, name: str, size: float) -> bpy.ty
     mesh.from_pydata(_CORNERS, _EDGES, [])
     mesh[GROWING] = True
     note(mesh)
+    material.prepare(mesh, name)
     made = bpy.data.objects.new(name, mesh)
     made[JOB] = job
     made.location = context.scene.cursor.location
@@ -100,7 +103,7 @@ def remade(made: bpy.types.Object) -> bool:
 
 def finish(made: bpy.types.Object) -> None:
     """From now on it is the artist's."""
-    for mark in (GROWING, WRITTEN):
+    for mark in (GROWING, WRITTEN, material.COLOURED, material.PAINTED, material.PICTURE):
         made.data.pop(mark, None)
 
 

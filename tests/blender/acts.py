@@ -96,9 +96,11 @@ class Acts:
             push("Rename")
 
     def hide(self) -> None:
+        """Never in another mode: undo of that and then of a new scene ends Blender 4.2 by itself."""
         for one in self._object():
-            one.hide_viewport = not one.hide_viewport
-            push("Hide")
+            if one.mode == "OBJECT":
+                one.hide_viewport = not one.hide_viewport
+                push("Hide")
 
     def delete(self) -> None:
         for _ in self._chosen():

@@ -199,23 +199,65 @@ def test_materials_nodes_and_images_of_the_artists_own_stay_as_they_are(grown: G
     theirs = own.data.materials[0]
     material = grown.object.data.materials[0]
     grown.object.data.materials.append(theirs)
-    nodes = material.node_tree.nodes
+    nodes, links = material.node_tree.nodes, material.node_tree.links
     mix = nodes.new("ShaderNodeInvert")
     base = next(n for n in nodes if n.bl_idname == "ShaderNodeBsdfPrincipled").inputs["Base Color"]
-    links = material.node_tree.links
     links.new(base.links[0].from_socket, mix.inputs["Color"])
     links.new(mix.outputs["Color"], base)
-    extra = nodes.new("ShaderNodeTexImage")
-    extra.image = bpy.data.images["Own"]
-    before = fingerprint([theirs, bpy.data.images["Own"]])
+    nodes.new("ShaderNodeTexImage").image = bpy.data.images["Own"]
+    before = fingerprint([theirs, material, bpy.data.images["Own"]])
     grown.preview("texture", uv=UV, texture=PIXELS)
+    grown.sync()
+    grown.preview("mesh", **MESH)
     grown.sync()
     grown.result()
     grown.sync()
-    assert fingerprint([theirs, bpy.data.images["Own"]]) == before
-    assert base.links[0].from_node == mix
-    assert mix.inputs["Color"].links[0].from_node.image.packed_file is not None
-    assert extra.image == bpy.data.images["Own"]
+    assert fingerprint([theirs, material, bpy.data.images["Own"]]) == before
+    assert list(grown.object.data.materials)[1:] == [theirs]
+    assert base_colour_node(grown.object).image.packed_file is not None
+
+
+def test_a_result_is_worn_also_where_the_artist_has_taken_our_material_away(grown: Growing) -> None:
+    grown.object.data.materials.clear()
+    grown.preview("mesh", **MESH)
+    grown.sync()
+    assert len(grown.object.data.materials) == 0
+    grown.result()
+    grown.sync()
+    assert base_colour_node(grown.object).image.packed_file is not None
+
+
+def test_what_a_job_needs_is_made_again_where_the_artist_has_deleted_it(grown: Growing) -> None:
+    for material in list(bpy.data.materials):
+        bpy.data.materials.remove(material)
+    for image in list(bpy.data.images):
+        bpy.data.images.remove(image)
+    assert grown.grows()
+    bpy.ops.ed.undo()
+    grown.result()
+    grown.sync()
+    assert base_colour_node(grown.object).image.packed_file is not None
+
+
+def test_undo_of_something_done_before_the_first_shape_came_does_not_end_blender(growing: Growing) -> None:
+    for name in ("A", "B"):
+        bpy.context.scene.collection.objects.link(bpy.data.objects.new(name, None))
+        bpy.ops.ed.undo_push(message=name)
+    growing.preview("mesh", **MESH)
+    growing.sync()
+    bpy.ops.ed.undo()
+    bpy.context.view_layer.update()
+    growing.result()
+    growing.sync()
+    bpy.ops.ed.undo()
+    bpy.context.view_layer.update()
+    growing.result()  # as the backend sends it again
+    growing.sync()
+    bpy.ops.ed.undo()
+    growing.result()
+    growing.sync()
+    bpy.context.view_layer.update()
+    assert base_colour_node(growing.object).image.packed_file is not None
 
 
 def test_an_image_that_the_artist_shows_instead_is_not_painted(grown: Growing, own: Any) -> None:
@@ -224,6 +266,8 @@ def test_an_image_that_the_artist_shows_instead_is_not_painted(grown: Growing, o
     base_colour_node(grown.object).image = theirs = bpy.data.images["Own"]
     before = fingerprint([theirs])
     grown.preview("texture", uv=UV, texture=PIXELS)
+    grown.sync()
+    grown.result()
     grown.sync()
     assert fingerprint([theirs]) == before
 

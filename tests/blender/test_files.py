@@ -109,17 +109,22 @@ def test_saved_under_another_name_it_grows_in_both_files(stage: Stage, job: str,
 def test_what_is_being_painted_is_in_the_file_that_is_saved(stage: Stage, job: str, tmp_path: Path) -> None:
     stage.backend.texture(job)
     stage.settle()
-    painted = next(i for i in bpy.data.images if i.get("dreamcraft3d"))
-    before = list(painted.pixels)
+
+    def painted() -> list[float]:
+        return list(stage.object(job).data["dreamcraft3d_picture"].pixels)
+
+    before = painted()
+    assert len(before) == 8 * 8 * 4
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "a.blend"))
     stage.kill()
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "a.blend"))
-    assert list(next(i for i in bpy.data.images if i.get("dreamcraft3d")).pixels) == before
+    assert painted() == before
     stage.restart()
     stage.backend.mesh(job)
     stage.backend.texture(job)
     stage.settle()
-    assert len([i for i in bpy.data.images if i.get("dreamcraft3d")]) == 1
+    assert painted() != before
+    assert len(bpy.data.images) == 1
 
 
 def test_a_deleted_object_stays_deleted_and_can_be_placed_again(stage: Stage, job: str) -> None:

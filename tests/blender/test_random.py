@@ -101,8 +101,10 @@ def belongings() -> list[Any]:
         o for o in bpy.data.objects if o.type == "MESH" and o.data not in growing and "dreamcraft3d_job" not in o
     ]
     meshes = [m for m in bpy.data.meshes if m not in growing]
-    others = [one for kind in (bpy.data.materials, bpy.data.images) for one in kind if "dreamcraft3d" not in one]
-    return [*objects, *meshes, *others]
+    painted = [mesh.get("dreamcraft3d_picture") for mesh in growing]
+    materials = [m for m in bpy.data.materials if "dreamcraft3d" not in m]
+    images = [i for i in bpy.data.images if i not in painted]
+    return [*objects, *meshes, *materials, *images]
 
 
 def some_steps(dice: random.Random) -> list[Step]:
