@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from dreamcraft3d.errors import UserError
-from dreamcraft3d.pipeline.config import STAGES, load_preset
+from dreamcraft3d.pipeline.config import load_preset
 from dreamcraft3d.priors.words import known_words
 from dreamcraft3d.service.artefacts import Artefacts
 from dreamcraft3d.service.asking import check_asked, order_of
@@ -23,6 +23,7 @@ from dreamcraft3d.service.job import STOPPED, Job
 from dreamcraft3d.service.offers import Offers
 from dreamcraft3d.service.result import read_result
 from dreamcraft3d.service.sockets import Clients, Session
+from dreamcraft3d.service.steering import advance, go_on, stop
 from dreamcraft3d.service.store import Store
 from dreamcraft3d.service.turns import move, waiting
 from dreamcraft3d.service.worker_messages import Died, Done, Failed, Progress, Stopped
@@ -135,7 +136,9 @@ class Desk:
         elif isinstance(message, Jobs):
             self._clients.tell(session, self.listed())
         elif isinstance(message, Advance):
-            self._advance(self._job(message.job), message.stage)
+            job = self._job(message.job)
+            advance(job, message.stage, self._engine)
+            self._changed(job)
         elif isinstance(message, Move):
             self._move(self._job(message.job), message.where)
         elif type(message) in deeds:
@@ -169,20 +172,7 @@ class Desk:
         return known_words()
 
     def _stop(self, job: Job, how: State) -> None:
-        """Have a job stopped by the worker, or at once where that has not got it."""
-        if job.active:
-            job.state = how
-            self._engine.stop(job.id)
-        elif job.state in ("queued", "paused"):
-            job.state = STOPPED[how]
-        self._changed(job)
-
-    def _advance(self, job: Job, stage: str) -> None:
-        if job.state == "running" and stage == job.stage and stage not in job.advanced:
-            if stage not in STAGES[1:]:
-                raise UserError("This stage has no steps that could be left out.", "Wait for the next one.")
-            job.advanced = (*job.advanced, stage)
-            self._engine.advance(job.id, stage)
+        stop(job, how, self._engine)
         self._changed(job)
 
     def _move(self, job: Job, where: Where) -> None:
@@ -204,13 +194,7 @@ class Desk:
 
     def _resume(self, session: Session, job: Job) -> None:
         session.attached.add(job.id)
-        if job.state == "pausing":
-            job.state = "running"  # and begins anew when the worker has stopped it
-        elif job.state in ("paused", "cancelled", "failed"):
-            if job.state != "paused":
-                job.position = self._last_position() + 1
-            job.state, job.error, job.attempts, job.headway = "queued", None, 0, ""
-            self._engine.wake()
+        go_on(job, self._last_position(), self._engine)
         self._changed(job)
 
     def _forget(self, session: Session, job: Job) -> None:

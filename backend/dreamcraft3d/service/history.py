@@ -51,4 +51,4 @@ class History:
 
 
 def _key(order: Order) -> str:
-    return f"{order.first} {order.until} {order.mesh is None} {order.preset.model_dump_json()}"
+    return f"{order.first} {order.until} {order.mesh is None} {order.start is None} {order.preset.model_dump_json()}"

@@ -1,0 +1,47 @@
+"""What becomes of a job that is steered: stopped, gone on with, led on to its next stage."""
+
+from __future__ import annotations
+
+from dreamcraft3d.errors import UserError
+from dreamcraft3d.pipeline.config import STAGES
+from dreamcraft3d.service.engine import Engine
+from dreamcraft3d.service.job import STOPPED, Job
+from dreamcraft3d_protocol.messages import State
+
+
+def stop(job: Job, how: State, engine: Engine) -> None:
+    """Have a job stopped by the worker, or at once where that has not got it.
+
+    Args:
+        how: ``pausing`` or ``cancelling``.
+    """
+    if job.active:
+        job.state = how
+        engine.stop(job.id)
+    elif job.state in ("queued", "paused"):
+        job.state = STOPPED[how]
+
+
+def go_on(job: Job, last: int, engine: Engine) -> None:
+    """Let a job wait for its turn again: one that was paused in its old place, another one after the ``last``."""
+    if job.state == "pausing":
+        job.state = "running"  # and begins anew when the worker has stopped it
+    elif job.state in ("paused", "cancelled", "failed"):
+        if job.state != "paused":
+            job.position = last + 1
+        job.state, job.error, job.attempts, job.headway = "queued", None, 0, ""
+        engine.wake()
+
+
+def advance(job: Job, stage: str, engine: Engine) -> None:
+    """Have a stage end before its steps are done; nothing where it is not the present one.
+
+    Raises:
+        UserError: it has no steps.
+    """
+    if job.state != "running" or stage != job.stage or stage in job.advanced:
+        return
+    if stage not in STAGES[1:]:
+        raise UserError("This stage has no steps that could be left out.", "Wait for the next one.")
+    job.advanced = (*job.advanced, stage)
+    engine.advance(job.id, stage)
