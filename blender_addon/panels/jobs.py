@@ -41,7 +41,9 @@ class DREAMCRAFT3D_PT_jobs(SidebarPanel, bpy.types.Panel):
         column = layout.column(align=True)
         for job in listed[:MAX_SHOWN]:
             row = column.row(align=True)
-            row.label(text=f"{title_of(job)}: {STATES[job.state]}", icon=ICONS[job.state], translate=False)
+            title = title_of(job)
+            text = title if job.state == "queued" else f"{title}: {STATES[job.state]}"  # beside it are many buttons
+            row.label(text=text, icon=ICONS[job.state], translate=False)
             if jobs.may_move(job.job):
                 for where, icon in (("up", "TRIA_UP"), ("down", "TRIA_DOWN")):
                     button = row.operator("dreamcraft3d.move", text="", icon=icon)
@@ -53,7 +55,7 @@ class DREAMCRAFT3D_PT_jobs(SidebarPanel, bpy.types.Panel):
             if jobs.may_cancel(job.job):
                 row.operator("dreamcraft3d.cancel", text="", icon="CANCEL").job = job.job
             row.operator("dreamcraft3d.attach", text="", icon="IMPORT").job = job.job
-            if jobs.may_forget(job.job):
+            if jobs.may_forget(job.job) and not jobs.may_cancel(job.job):
                 row.operator("dreamcraft3d.forget", text="", icon="TRASH").job = job.job
         if len(listed) > MAX_SHOWN:
             draw_sentence(context, layout, f"And {len(listed) - MAX_SHOWN} older ones.")

@@ -139,7 +139,9 @@ def test_jobs_that_wait_can_be_moved_where_there_is_more_than_one(blender: Any, 
     assert "dreamcraft3d.move" not in draw_all(part)[1]
     other = replace(job("queued"), job=str(uuid.UUID(int=2)), position=2)
     studio.jobs.take(JobList((job("queued"), other)))
-    assert draw_all(part)[1].count("dreamcraft3d.move") == 4
+    buttons = draw_all(part)[1]
+    assert buttons.count("dreamcraft3d.move") == 4
+    assert "dreamcraft3d.forget" not in buttons  # cancel it first: the names need the room
 
 
 def test_what_a_quality_takes_and_changes_is_told_before_the_run(
