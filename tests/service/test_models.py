@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Backend, read_until
+from filelock import FileLock
 from unit.hub_server import Hub, Repository
 
 from dreamcraft3d_protocol.client import Client
@@ -94,6 +95,7 @@ def test_a_download_can_be_left_off_and_the_next_has_its_turn(client: Client, hu
     client.send(Download("blip"))
     client.send(Download("zero123-xl"))
     read_until(client, is_(lambda one: one.state == "waiting", "zero123-xl"))
+    read_until(client, is_(lambda blip: blip.total > 0))
     client.send(CancelDownload("blip"))
     letters = read_until(
         client, is_(lambda one: one.fault is not None, "zero123-xl")
@@ -101,6 +103,7 @@ def test_a_download_can_be_left_off_and_the_next_has_its_turn(client: Client, hu
     assert model(letters[-1][0]).state == "absent"
     assert model(letters[-1][0]).fault is None
     assert not (place / "blip" / "model.safetensors").exists()
+    FileLock(place / "blip" / ".lock").acquire(timeout=0)  # its process is gone
 
 
 def test_a_licence_that_forbids_commercial_use_must_be_accepted(client: Client, hub: Hub) -> None:
