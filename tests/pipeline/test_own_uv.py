@@ -8,14 +8,14 @@ import numpy as np
 import own_uv
 import pytest
 import torch
-from runs import Watcher, drive, prepare
+from runs import Watcher, drive, go_on, prepare
 from safetensors.numpy import load_file
 from scipy.ndimage import binary_dilation
 
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.export.bake import Canvas
 from dreamcraft3d.export.unwrap import gutter, laid_out
-from dreamcraft3d.pipeline.config import Preset
+from dreamcraft3d.pipeline.config import Preset, changed
 from dreamcraft3d.pipeline.driver import Stopped
 from dreamcraft3d.pipeline.given import read_given
 from dreamcraft3d.pipeline.run_folder import RunFolder
@@ -158,3 +158,19 @@ def test_a_uv_map_without_a_place_for_the_surface_is_refused(scale: float, offse
     arrays = own_uv.ball()
     with pytest.raises(UserError, match=words):
         check_uv(arrays["vertices"], arrays["faces"], arrays["uv"] * np.float32(scale) + np.float32(offset))
+
+
+def test_a_repainting_that_is_gone_on_with_keeps_mesh_and_mask_and_starts_from_its_texture(
+    tmp_path: Path, tiny_preset: Preset
+) -> None:
+    files = written(tmp_path, own_uv.texture(), part=own_uv.upper_half(own_uv.ball()))
+    base = prepare(tmp_path / "base" / "out.glb", tiny_preset, prompt="a red ball", first="texture", **files)
+    drive(base)
+    idle = changed(tiny_preset, {"texture": {"dreambooth_steps": 0, "distil_steps": 0, "restore_levels": []}})
+    folder = go_on(tmp_path / "out.glb", idle, base, "texture", first="texture", **files)
+    drive(folder)
+    made, painted = result(folder)
+    assert_kept(made)
+    before = result(base)[1]
+    np.testing.assert_array_equal(painted == own_uv.texture(), before == own_uv.texture())
+    np.testing.assert_allclose(painted.astype(int), before.astype(int), atol=3)

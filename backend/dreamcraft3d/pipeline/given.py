@@ -57,7 +57,7 @@ class Given:
         canvas = Canvas.of(laid_out(self.fitted), height, width)
         image = canvas.painted(albedo)
         if given is not None and self.part is not None:
-            image = torch.where(self.part > 0, torch.lerp(given, image, self.part), given)
+            image = torch.lerp(given, image, self.part)
         return Baked(image, canvas.covered, float(canvas.covered.float().mean()))
 
 
