@@ -93,11 +93,11 @@ class Errors(logging.Handler):
 
 def choose(name: str) -> Any:
     """An object of this name, selected and active."""
-    press("object.select_all", action="DESELECT")
-    made = bpy.data.objects[name]
-    made.select_set(True)
-    view()["window"].view_layer.objects.active = made
-    return made
+    layer = view()["window"].view_layer
+    for one in layer.objects:
+        one.select_set(one.name == name)
+    layer.objects.active = bpy.data.objects[name]
+    return layer.objects.active
 
 
 def shape(name: str) -> bytes:
@@ -172,8 +172,7 @@ def copy(made: str) -> Iterator[Condition]:
     yield lambda: shape(made) != written or state() != "running"
     if state() == "running":
         assert shape(still) == before or not bpy.data.objects[still].data.get("dreamcraft3d_growing")
-    press("object.select_all", action="DESELECT")
-    bpy.data.objects[still].select_set(True)
+    choose(still)
     press("object.delete")
     yield soon()
 
