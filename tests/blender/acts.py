@@ -278,18 +278,7 @@ class Acts:
 
 NAMES = sorted(name for name, act in vars(Acts).items() if callable(act) and not name.startswith("_"))
 OFTEN = (
-    "undo",
-    "redo",
-    "running",
-    "mesh",
-    "mesh",
-    "changed",
-    "changed",
-    "done",
-    "generate",
-    "duplicate",
-    "open",
-    "move",
+    "undo undo undo redo running running mesh mesh changed changed done done done generate duplicate open move".split()
 )
 RARELY = ("toggle_addon", "restarted", "forget", "refused")
 

@@ -109,7 +109,7 @@ def belongings() -> list[Any]:
 
 def some_steps(dice: random.Random) -> list[Step]:
     rare = [name for name in NAMES if name not in RARELY]
-    names = [*rare * 3, *OFTEN * 4, *RARELY]
+    names = [*rare * 3, *OFTEN * 6, *RARELY]
     drawn = ["generate", *dice.choices(names, k=dice.randint(8, 24))]
     return [(name, dice.randrange(2**31)) for name in drawn]
 
