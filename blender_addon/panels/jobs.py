@@ -5,6 +5,7 @@ import bpy
 
 from .. import pump
 from ..core.jobs import STATES, title_of
+from ..translations import said
 from .words import SidebarPanel, draw_sentence
 
 MAX_SHOWN = 10
@@ -30,7 +31,8 @@ class DREAMCRAFT3D_PT_jobs(SidebarPanel, bpy.types.Panel):
     def draw(self, context):
         layout = self.layout
         jobs = pump.studio().jobs
-        listed = jobs.in_turn()
+        draft = pump.studio().draft
+        listed = [job for job in jobs.in_turn() if draft is None or job.job != draft.job]
         if not listed:
             draw_sentence(context, layout, "No jobs yet. What you generate is kept here.")
         row = layout.row(align=True)
@@ -41,7 +43,7 @@ class DREAMCRAFT3D_PT_jobs(SidebarPanel, bpy.types.Panel):
         column = layout.column(align=True)
         for job in listed[:MAX_SHOWN]:
             row = column.row(align=True)
-            row.label(text=f"{title_of(job)}: {STATES[job.state]}", icon=ICONS[job.state], translate=False)
+            row.label(text=f"{title_of(job)}: {said(STATES[job.state])}", icon=ICONS[job.state], translate=False)
             if jobs.may_move(job.job):
                 for where, icon in (("up", "TRIA_UP"), ("down", "TRIA_DOWN")):
                     button = row.operator("dreamcraft3d.move", text="", icon=icon)
@@ -52,7 +54,8 @@ class DREAMCRAFT3D_PT_jobs(SidebarPanel, bpy.types.Panel):
                 row.operator("dreamcraft3d.resume", text="", icon="PLAY").job = job.job
             if jobs.may_cancel(job.job):
                 row.operator("dreamcraft3d.cancel", text="", icon="CANCEL").job = job.job
-            row.operator("dreamcraft3d.attach", text="", icon="IMPORT").job = job.job
+            if jobs.has_object(job.job):
+                row.operator("dreamcraft3d.attach", text="", icon="IMPORT").job = job.job
             if jobs.may_forget(job.job):
                 row.operator("dreamcraft3d.forget", text="", icon="TRASH").job = job.job
         if len(listed) > MAX_SHOWN:
