@@ -5,16 +5,16 @@ from __future__ import annotations
 
 import bpy
 
-from . import pump
+from . import keymap, pump, translations
 from .operators import backend as backend_operators
-from .operators import generate, job, keep, logs, models, remote, seed, view
+from .operators import draft, drop, files, finished, generate, job, keep, logs, models, remote, seed, view
 from .panels import backend as backend_panel
-from .panels import details, jobs, main, progress, status_bar
+from .panels import details, jobs, main, object, options, progress, status_bar
 from .props import form, preferences
 
 MODULES = (
-    form, preferences, generate, job, keep, backend_operators, remote, models, logs, seed, view, main, details, progress,
-    jobs, backend_panel,
+    form, preferences, generate, draft, drop, job, keep, finished, files, backend_operators, remote, models, logs, seed,
+    view, main, options, details, progress, object, jobs, backend_panel,
 )  # fmt: skip
 CLASSES = tuple(one for module in MODULES for one in module.CLASSES)
 
@@ -25,6 +25,8 @@ def register() -> None:
         bpy.utils.register_class(one)
     bpy.types.Scene.dreamcraft3d = bpy.props.PointerProperty(type=form.DREAMCRAFT3D_PG_form)
     bpy.types.STATUSBAR_HT_header.append(status_bar.draw)
+    keymap.register()
+    translations.register(preferences.ADDON)
     pump.begin()
 
 
@@ -32,6 +34,8 @@ def unregister() -> None:
     """Take everything away, in the opposite order."""
     pump.end()
     bpy.types.STATUSBAR_HT_header.remove(status_bar.draw)
+    keymap.unregister()
+    translations.unregister(preferences.ADDON)
     del bpy.types.Scene.dreamcraft3d
     for one in reversed(CLASSES):
         bpy.utils.unregister_class(one)

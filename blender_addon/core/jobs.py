@@ -58,13 +58,11 @@ def progress_of(job: JobState) -> Progress:
     ratio = min(job.step / job.steps, 1.0) if job.steps else 0.0
     whole = 1.0 if done else min((job.stage_index + ratio) / max(job.stage_count, 1), 0.99)
     stage = "Done" if done else STAGES.get(job.stage, job.stage.title())
-    number = f"{job.stage_index + 1} of {job.stage_count}"
+    numbered = f"{stage} ({job.stage_index + 1} of {job.stage_count})"
     step = f"Step {job.step} of {job.steps}" if job.steps > 1 and not done else ""
     eta = time_left(job) if job.state == "running" else ""
     bar = "Done" if done else f"{STATES[job.state]}, {whole:.0%}"
-    return Progress(
-        Level(whole, bar), Level(1.0 if done else ratio, stage if done else f"{stage} ({number})"), step, eta
-    )
+    return Progress(Level(whole, bar), Level(1.0 if done else ratio, stage if done else numbered), step, eta)
 
 
 def time_left(job: JobState) -> str:
@@ -154,6 +152,11 @@ class Jobs:
         """The ids of those that are paused, in the order of the queue."""
         return self.that(lambda job: self.state(job) == "paused")
 
+    def has_object(self, job: str) -> bool:
+        """Whether it makes more than a picture."""
+        known = self.by_id.get(job)
+        return known is None or known.stage_count > 1
+
     @property
     def active(self) -> bool:
         """Whether anything is being computed, or waits for it."""
@@ -182,8 +185,8 @@ class Jobs:
         """The job to show: the chosen one, or else the one that runs, or else the newest; empty if there is none."""
         if chosen in self.by_id or chosen in self.ordered:
             return chosen
-        jobs = self.newest_first()
-        running = self.running
+        jobs = [job for job in self.newest_first() if self.has_object(job.job)]
+        running = self.running if self.running in jobs else None
         return (
             (running.job if running is not None else "")
             or next(iter(self.ordered), "")

@@ -45,6 +45,16 @@ def linear(colours: Array) -> Array:
     return np.concatenate([values, np.ones((len(values), 1))], axis=1, dtype=np.float32)
 
 
+ROW_STEP = 1.25
+"""From one object of a row to the next, in sizes of one."""
+
+
+def row(start: tuple[float, float, float], count: int, size: float) -> list[tuple[float, float, float]]:
+    """Places of objects side by side, toward +x from ``start``, each at most ``size`` wide."""
+    x, y, z = start
+    return [(x + number * size * ROW_STEP, y, z) for number in range(count)]
+
+
 def title(prompt: str) -> str:
     """What an object made from these words is called: ``a red mushroom`` becomes ``Red Mushroom``."""
     words = prompt.split()

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+
+import numpy as np
 
 from dreamcraft3d_protocol.arrays import Arrays
 from dreamcraft3d_protocol.codec import Received
@@ -19,6 +21,8 @@ from dreamcraft3d_protocol.messages import (
     Error,
     Fault,
     Forget,
+    JobState,
+    LastStage,
     ModelList,
     Models,
     Move,
@@ -32,6 +36,7 @@ from dreamcraft3d_protocol.messages import (
     Whole,
 )
 
+from .draft import Draft
 from .jobs import Jobs
 from .placement import title
 from .previews import Previews
@@ -67,6 +72,7 @@ class Studio:
         trouble: what the backend did not do, where that is the matter of no job that there is; or None.
         models: the full-size models of the backend; None before it has told.
         rejected: jobs that will never be, since the last look.
+        draft: the picture that the artist looks at before ordering, or None.
         remembered: jobs whose end is an undo step of this file already; another one would cut off what can be redone.
     """
 
@@ -77,6 +83,8 @@ class Studio:
         self.trouble: Fault | None = None
         self.models: ModelList | None = None
         self.rejected: list[str] = []
+        self.draft: Draft | None = None
+        self._discarded: set[str] = set()
         self.remembered: set[str] = set()
         self._watched: set[str] = set()
 
@@ -96,15 +104,36 @@ class Studio:
         Raises:
             ProtocolError: it cannot be sent as it is.
         """
-        job = str(uuid.uuid4())
-        self.session.send(
-            Submit(job, wish.prompt, wish.preset, wish.seed, name=wish.name, negative=wish.negative), arrays
-        )
-        self.session.want()
-        self.trouble = None
-        self._watched.add(job)
+        job = self._order(wish, arrays, "texture")
         self.jobs.ordered[job] = wish.name
         return job
+
+    def preview_picture(self, wish: Wish, arrays: Arrays, basis: Hashable) -> None:
+        """Order the picture alone, as a draft.
+
+        Args:
+            arrays: as of :meth:`generate`.
+            basis: of the draft.
+
+        Raises:
+            ProtocolError: it cannot be sent as it is.
+        """
+        job = self._order(wish, arrays, "reference")
+        self.discard_draft()
+        self.draft = Draft(job, basis)
+
+    def discard_draft(self) -> None:
+        """The draft is not needed any more, nor what the backend keeps of it."""
+        if self.draft is not None:
+            job, self.draft = self.draft.job, None
+            self._discarded.add(job)
+            self._clear_away(job)
+
+    def reference(self, basis: Hashable) -> Arrays | None:
+        """The draft as an order's arrays, or None if it is not what would be made from ``basis``."""
+        if self.draft is None or not self.draft.serves(basis):
+            return None
+        return {"picture": np.frombuffer(self.draft.png, np.uint8)}
 
     def cancel(self, job: str) -> None:
         """Stop it after its present step; it can go on later."""
@@ -154,6 +183,7 @@ class Studio:
     def watch_only(self, jobs: Iterable[str]) -> None:
         """As :meth:`watch`, and let go of all others: another file was opened."""
         self.remembered.clear()
+        self.discard_draft()
         wanted = set(jobs)
         for job in sorted((self._watched | self.previews.pictures.keys()) - wanted):
             self.previews.drop(job)
@@ -178,6 +208,23 @@ class Studio:
     def close(self) -> None:
         self.session.close()
 
+    def _order(self, wish: Wish, arrays: Arrays, until: LastStage) -> str:
+        job = str(uuid.uuid4())
+        asked = Submit(job, wish.prompt, wish.preset, wish.seed, until=until, name=wish.name, negative=wish.negative)
+        self.session.send(asked, arrays)
+        self.session.want()
+        self.trouble = None
+        self._watched.add(job)
+        return job
+
+    def _clear_away(self, job: str) -> None:
+        """Take a step toward a discarded draft's end; what runs must stop before it can be forgotten."""
+        if self.jobs.may_forget(job):
+            self._discarded.discard(job)
+            self.forget(job)
+        elif self.jobs.may_cancel(job):
+            self.cancel(job)
+
     def _attach(self, job: str) -> None:
         if not self.session.stopped:
             self.session.want()
@@ -191,8 +238,12 @@ class Studio:
     def _take(self, letter: Received) -> None:
         message, arrays = letter
         self.jobs.take(message)
+        if isinstance(message, JobState) and message.job in self._discarded:
+            self._clear_away(message.job)
         if isinstance(message, Preview | Result) and message.job not in self._watched:
             return  # sent before the backend heard that it was let go of
+        if self.draft is not None and getattr(message, "job", None) == self.draft.job:
+            self._drafted(self.draft, letter)
         if isinstance(message, Preview):
             if not self.previews.take(message, arrays):
                 self.session.send(Whole(message.job))
@@ -205,6 +256,15 @@ class Studio:
             self.models = message
         elif isinstance(message, Error):
             self._refused(message)
+
+    def _drafted(self, draft: Draft, letter: Received) -> None:
+        message, arrays = letter
+        if isinstance(message, JobState):
+            draft.words = message.sentence or draft.words
+        elif isinstance(message, Result):
+            draft.png = arrays["picture"].tobytes()
+        elif isinstance(message, Error) and draft.job not in self.jobs.by_id:
+            self.draft = None
 
     def _refused(self, error: Error) -> None:
         if error.job in self.jobs.by_id:

@@ -8,6 +8,7 @@ import bpy
 
 from .. import pump
 from ..link.install import InstallError
+from ..translations import said
 
 
 class DREAMCRAFT3D_OT_install_backend(bpy.types.Operator):
@@ -21,7 +22,7 @@ class DREAMCRAFT3D_OT_install_backend(bpy.types.Operator):
         try:
             pump.studio().session.install(Path(sys.executable), bpy.app.online_access)
         except InstallError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, said(str(error)))
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -37,7 +38,7 @@ class DREAMCRAFT3D_OT_update_backend(bpy.types.Operator):
         try:
             pump.studio().session.update(bpy.app.online_access)
         except InstallError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, said(str(error)))
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -56,7 +57,7 @@ class DREAMCRAFT3D_OT_remove_environment(bpy.types.Operator):
         try:
             pump.studio().session.remove(Path(sys.executable))
         except InstallError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, said(str(error)))
             return {"CANCELLED"}
         return {"FINISHED"}
 

@@ -1,76 +1,74 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Generate: order an object, and make the place where it grows."""
+"""Generate: order objects, and make the places where they grow."""
 
-from pathlib import Path
+from dataclasses import replace
 
 import bpy
-import numpy as np
 
 from dreamcraft3d_protocol.errors import ProtocolError
 
 from .. import pump
+from ..core.placement import row
 from ..core.studio import Wish
-from ..scene import target
+from ..props.form import MAX_SEED
+from ..scene import place, reference, target
+from ..translations import said
 
-MAX_PICTURE_BYTES = 64 << 20
+
+class OrderOperator:
+    """An operator that orders something by the form."""
+
+    @classmethod
+    def poll(cls, context):
+        form = context.scene.dreamcraft3d
+        if not form.prompt.strip() and not reference.given(form):
+            cls.poll_message_set(said("Type what to make, or choose a picture"))
+            return False
+        session = pump.studio().session
+        if session.status.phase in ("missing", "installing"):
+            cls.poll_message_set(said("Install the backend first"))
+            return False
+        if session.status.phase == "off" and not session.settings.autostart:
+            cls.poll_message_set(said("Start the backend first"))
+            return False
+        return True
 
 
-class DREAMCRAFT3D_OT_generate(bpy.types.Operator):
-    """Make an object from the prompt or the picture; it grows at the 3D cursor"""
+class DREAMCRAFT3D_OT_generate(OrderOperator, bpy.types.Operator):
+    """Make an object from the prompt or the picture; it grows where Place says"""
 
     bl_idname = "dreamcraft3d.generate"
     bl_label = "Generate"
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012 (Blender wants a set)
 
-    @classmethod
-    def poll(cls, context):
-        form = context.scene.dreamcraft3d
-        if not form.prompt.strip() and not form.picture.strip():
-            cls.poll_message_set("Type what to make, or choose a picture")
-            return False
-        session = pump.studio().session
-        if session.status.phase in ("missing", "installing"):
-            cls.poll_message_set("Install the backend first")
-            return False
-        if session.status.phase == "off" and not session.settings.autostart:
-            cls.poll_message_set("Start the backend first")
-            return False
-        return True
-
     def execute(self, context):
-        form = context.scene.dreamcraft3d
-        wish = Wish(form.prompt.strip(), form.preset, form.seed, form.negative.strip())
+        form, studio = context.scene.dreamcraft3d, pump.studio()
+        wish = wish_of(form)
+        seeds = [(form.seed + number) % (MAX_SEED + 1) for number in range(form.variations)]
         try:
-            arrays = read_picture(form.picture)
-            job = pump.studio().generate(wish, arrays)
+            arrays = studio.reference(basis_of(form))
+            if arrays is None:
+                arrays = reference.read(context, form)
+            jobs = [studio.generate(replace(wish, seed=seed), arrays) for seed in seeds]
         except (OSError, ProtocolError) as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, said(str(error)))
             return {"CANCELLED"}
-        name = wish.name if wish.prompt else Path(bpy.path.abspath(form.picture)).stem[:48]
-        target.make(context, job, name, form.size)
+        studio.discard_draft()
+        name = wish.name if wish.prompt else reference.name(form)
+        places = row(tuple(place.chosen(context, form)), len(jobs), form.size)
+        made = [target.make(context, job, name, form.size, where) for job, where in zip(jobs, places, strict=True)]
+        target.select(context, made)
         return {"FINISHED"}
 
 
-def read_picture(path: str) -> dict[str, np.ndarray]:
-    """The bytes of a picture as the protocol sends them; nothing where no path is given.
+def wish_of(form):
+    """What the form asks for."""
+    return Wish(form.prompt.strip(), form.preset, form.seed, form.negative.strip())
 
-    Raises:
-        OSError: it cannot be read; ``str()`` is a sentence.
-    """
-    if not path.strip():
-        return {}
-    file = Path(bpy.path.abspath(path))
-    if not file.is_file():
-        raise OSError(f"There is no picture at {file}. Choose another, or clear the field.")
-    if file.stat().st_size > MAX_PICTURE_BYTES:
-        raise OSError(f"{file.name} is larger than {MAX_PICTURE_BYTES >> 20} MB. Choose a smaller picture.")
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise OSError(f"{file} cannot be read: {error.strerror}.") from None
-    if not content:
-        raise OSError(f"{file.name} is empty. Choose another picture.")
-    return {"picture": np.frombuffer(content, np.uint8)}
+
+def basis_of(form):
+    """All that a picture made by the form depends on."""
+    return wish_of(form), reference.origin(form)
 
 
 CLASSES = (DREAMCRAFT3D_OT_generate,)

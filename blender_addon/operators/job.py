@@ -7,6 +7,7 @@ from bpy.props import EnumProperty, StringProperty
 from .. import pump
 from ..core.jobs import title_of
 from ..scene import target
+from ..translations import said
 
 
 class JobOperator:
@@ -24,7 +25,11 @@ class DREAMCRAFT3D_OT_cancel(JobOperator, bpy.types.Operator):
     bl_label = "Cancel"
 
     def execute(self, context):
-        pump.studio().cancel(self.job)
+        jobs = pump.studio().jobs
+        job = self.job or jobs.in_focus(target.job_of(context.object))  # a shortcut names none
+        if not jobs.may_cancel(job):
+            return {"CANCELLED"}
+        pump.studio().cancel(job)
         return {"FINISHED"}
 
 
@@ -83,7 +88,7 @@ class DREAMCRAFT3D_OT_advance(JobOperator, bpy.types.Operator):
     def execute(self, context):
         studio = pump.studio()
         if not studio.jobs.may_advance(self.job):
-            self.report({"INFO"}, "This stage is ending already.")
+            self.report({"INFO"}, said("This stage is ending already."))
             return {"CANCELLED"}
         studio.advance(self.job)
         return {"FINISHED"}
@@ -139,7 +144,7 @@ class DREAMCRAFT3D_OT_attach(JobOperator, bpy.types.Operator):
         else:
             known = studio.jobs.by_id.get(self.job)
             if known is None:
-                self.report({"ERROR"}, "The backend has no such job. Choose one from the list.")
+                self.report({"ERROR"}, said("The backend has no such job. Choose one from the list."))
                 return {"CANCELLED"}
             target.make(context, self.job, title_of(known), context.scene.dreamcraft3d.size)
         studio.watch([self.job])

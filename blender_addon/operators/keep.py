@@ -4,6 +4,7 @@
 import bpy
 
 from ..scene import keep, target
+from ..translations import said
 from .job import JobOperator
 
 
@@ -17,14 +18,14 @@ class DREAMCRAFT3D_OT_keep(JobOperator, bpy.types.Operator):
     @classmethod
     def poll(cls, context):
         if context.mode != "OBJECT":
-            cls.poll_message_set("Switch to Object Mode first")
+            cls.poll_message_set(said("Switch to Object Mode first"))
             return False
         return True
 
     def execute(self, context):
         made = target.find(self.job)
         if made is None or len(made.data.polygons) == 0:
-            self.report({"ERROR"}, "There is nothing to keep yet. Wait for the first shape.")
+            self.report({"ERROR"}, said("There is nothing to keep yet. Wait for the first shape."))
             return {"CANCELLED"}
         keep.beside(made)
         return {"FINISHED"}

@@ -4,6 +4,7 @@
 import bpy
 
 from .. import pump
+from ..translations import said
 
 
 class DREAMCRAFT3D_OT_open_log(bpy.types.Operator):
@@ -16,7 +17,7 @@ class DREAMCRAFT3D_OT_open_log(bpy.types.Operator):
     def execute(self, context):
         newest = pump.studio().session.settings.newest_log
         if newest is None:
-            self.report({"INFO"}, "There is no log yet.")
+            self.report({"INFO"}, said("There is no log yet."))
             return {"CANCELLED"}
         bpy.ops.wm.path_open(filepath=str(newest))
         return {"FINISHED"}

@@ -6,6 +6,7 @@ from bpy.props import BoolProperty, StringProperty
 
 from .. import pump
 from ..panels.words import draw_sentence
+from ..translations import said
 
 DIALOG_PIXELS = 420
 
@@ -36,7 +37,7 @@ class DREAMCRAFT3D_OT_download_model(bpy.types.Operator):
         layout, model = self.layout, known(self.model)
         if model is None:
             return
-        layout.label(text=f"{model.name}, {model.gigabytes:.1f} GB", translate=False)
+        layout.label(text=said(f"{model.name}, {model.gigabytes:.1f} GB"), translate=False)
         forbids = "forbids commercial use of it, and of what it makes" if model.non_commercial else "asks for consent"
         draw_sentence(context, layout, f"Its license, {model.licence}, {forbids}.", "ERROR", DIALOG_PIXELS)
         if model.gated:
@@ -50,11 +51,13 @@ class DREAMCRAFT3D_OT_download_model(bpy.types.Operator):
     def execute(self, context):
         model, studio = known(self.model), pump.studio()
         if model is None:
-            self.report({"ERROR"}, "The backend has told of no such model.")
+            self.report({"ERROR"}, said("The backend has told of no such model."))
         elif studio.session.settings.remote is None and not bpy.app.online_access:
-            self.report({"ERROR"}, "Blender may not go online. Allow Online Access in Preferences, System, Network.")
+            self.report(
+                {"ERROR"}, said("Blender may not go online. Allow Online Access in Preferences, System, Network.")
+            )
         elif (model.non_commercial or model.gated) and not self.accepted:
-            self.report({"ERROR"}, f"The license of {model.name} must be accepted first.")
+            self.report({"ERROR"}, said(f"The license of {model.name} must be accepted first."))
         else:
             studio.download(model.name)
             return {"FINISHED"}

@@ -12,6 +12,7 @@ from dreamcraft3d_protocol.errors import ProtocolError
 from .. import pump
 from ..core.remote import read_key_file
 from ..props.preferences import ADDON, preferences
+from ..translations import said
 
 
 class DREAMCRAFT3D_OT_reconnect(bpy.types.Operator):
@@ -35,7 +36,7 @@ class DREAMCRAFT3D_OT_copy_key(bpy.types.Operator):
 
     def execute(self, context):
         context.window_manager.clipboard = pump.studio().session.public_key
-        self.report({"INFO"}, "This add-on's key is in the clipboard.")
+        self.report({"INFO"}, said("This add-on's key is in the clipboard."))
         return {"FINISHED"}
 
 
@@ -56,7 +57,7 @@ class DREAMCRAFT3D_OT_read_key(bpy.types.Operator):
         try:
             endpoint, key = read_key_file(Path(bpy.path.abspath(self.filepath)))
         except ProtocolError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, said(str(error)))
             return {"CANCELLED"}
         chosen = preferences()
         chosen.server_key = key

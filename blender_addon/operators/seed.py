@@ -16,8 +16,13 @@ class DREAMCRAFT3D_OT_roll_seed(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO", "INTERNAL"}  # noqa: RUF012 (Blender wants a set)
 
     def execute(self, context):
-        context.scene.dreamcraft3d.seed = random.SystemRandom().randint(0, MAX_SEED)
+        context.scene.dreamcraft3d.seed = random_seed()
         return {"FINISHED"}
+
+
+def random_seed():
+    """One that nobody has chosen."""
+    return random.SystemRandom().randint(0, MAX_SEED)
 
 
 CLASSES = (DREAMCRAFT3D_OT_roll_seed,)

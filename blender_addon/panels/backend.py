@@ -4,6 +4,7 @@
 import bpy
 
 from .. import pump
+from ..translations import said
 from .words import SidebarPanel, draw_sentence
 
 ICONS = {
@@ -33,13 +34,13 @@ BUTTON_ICONS = {
 def draw_status(context, layout, status):
     """Title, sentence, how far an installation is."""
     title = f"{status.title} ({status.device})" if status.device else status.title
-    layout.label(text=title, icon=ICONS.get(status.phase, "TIME"), translate=False)
+    layout.label(text=said(title), icon=ICONS.get(status.phase, "TIME"), translate=False)
     if status.host:
-        layout.label(text=f"Remote: {status.host}", icon="URL", translate=False)
+        layout.label(text=said(f"Remote: {status.host}"), icon="URL", translate=False)
     if status.phase == "installing":
         layout.progress(factor=status.factor, text=f"{status.factor:.0%}", translate=False)
     if status.memory:
-        layout.label(text=status.memory, icon="MEMORY", translate=False)
+        layout.label(text=said(status.memory), icon="MEMORY", translate=False)
     if status.sentence:
         draw_sentence(context, layout, status.sentence)
 

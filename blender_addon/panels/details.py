@@ -5,6 +5,7 @@ import bpy
 
 from .. import pump
 from ..core.presets import preset
+from ..translations import said
 from .main import DREAMCRAFT3D_PT_main
 from .words import SidebarPanel, draw_sentence
 
@@ -18,7 +19,9 @@ class DREAMCRAFT3D_PT_avoid(SidebarPanel, bpy.types.Panel):
     bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012 (Blender wants a set)
 
     def draw(self, context):
-        self.layout.prop(context.scene.dreamcraft3d, "negative", text="", placeholder="What it shall not be: blue")
+        self.layout.prop(
+            context.scene.dreamcraft3d, "negative", text="", placeholder=said("What it shall not be: blue")
+        )
 
 
 class DREAMCRAFT3D_PT_changes(SidebarPanel, bpy.types.Panel):

@@ -5,6 +5,7 @@ import bpy
 
 from .. import pump
 from ..core.jobs import STATES, title_of
+from ..translations import said
 from .words import SidebarPanel, draw_sentence
 
 MAX_SHOWN = 10
@@ -30,7 +31,8 @@ class DREAMCRAFT3D_PT_jobs(SidebarPanel, bpy.types.Panel):
     def draw(self, context):
         layout = self.layout
         jobs = pump.studio().jobs
-        listed = jobs.in_turn()
+        draft = pump.studio().draft
+        listed = [job for job in jobs.in_turn() if draft is None or job.job != draft.job]
         if not listed:
             draw_sentence(context, layout, "No jobs yet. What you generate is kept here.")
         row = layout.row(align=True)
@@ -42,7 +44,7 @@ class DREAMCRAFT3D_PT_jobs(SidebarPanel, bpy.types.Panel):
         for job in listed[:MAX_SHOWN]:
             row = column.row(align=True)
             title = title_of(job)
-            text = title if job.state == "queued" else f"{title}: {STATES[job.state]}"  # beside it are many buttons
+            text = title if job.state == "queued" else f"{title}: {said(STATES[job.state])}"  # beside it are many buttons
             row.label(text=text, icon=ICONS[job.state], translate=False)
             if jobs.may_move(job.job):
                 for where, icon in (("up", "TRIA_UP"), ("down", "TRIA_DOWN")):
@@ -54,7 +56,8 @@ class DREAMCRAFT3D_PT_jobs(SidebarPanel, bpy.types.Panel):
                 row.operator("dreamcraft3d.resume", text="", icon="PLAY").job = job.job
             if jobs.may_cancel(job.job):
                 row.operator("dreamcraft3d.cancel", text="", icon="CANCEL").job = job.job
-            row.operator("dreamcraft3d.attach", text="", icon="IMPORT").job = job.job
+            if jobs.has_object(job.job):
+                row.operator("dreamcraft3d.attach", text="", icon="IMPORT").job = job.job
             if jobs.may_forget(job.job) and not jobs.may_cancel(job.job):
                 row.operator("dreamcraft3d.forget", text="", icon="TRASH").job = job.job
         if len(listed) > MAX_SHOWN:

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The form: prompt, picture, quality, seed, size, and the one big button."""
+"""The form: prompt, picture, quality, size, and the one big button."""
 
 import bpy
 
 from .. import pump
 from ..core.presets import preset, presets
-from .words import SidebarPanel, draw_fault, draw_sentence
+from ..translations import said
+from .draft import draw_draft
+from .words import SidebarPanel, draw_fault, draw_sentence, sentence_of
+
+PICTURES = {"FILE": "picture", "IMAGE": "image"}
+"""The field of the form that names the picture, where there is one."""
 
 
 class DREAMCRAFT3D_MT_presets(bpy.types.Menu):
@@ -16,7 +21,7 @@ class DREAMCRAFT3D_MT_presets(bpy.types.Menu):
 
     def draw(self, context):
         for known in presets(pump.studio().session.welcome):
-            text = f"{known.label}: {known.about}"
+            text = said(f"{known.label}: {known.about}")
             chosen = self.layout.operator("wm.context_set_string", text=text, translate=False)
             chosen.data_path = "scene.dreamcraft3d.preset"
             chosen.value = known.name
@@ -33,18 +38,20 @@ class DREAMCRAFT3D_PT_main(SidebarPanel, bpy.types.Panel):
         form = context.scene.dreamcraft3d
         studio = pump.studio()
         self.draw_prompt(layout, form)
+        if studio.trouble is not None and studio.trouble.action == "edit":
+            draw_fault(context, layout, studio.trouble)
         column = layout.column()
         column.use_property_split = True
         column.use_property_decorate = False
-        column.prop(form, "picture")
+        column.prop(form, "source")
+        if form.source in PICTURES:
+            column.prop(form, PICTURES[form.source])
         chosen = preset(form.preset, studio.session.welcome)
         row = column.row(heading="Quality")
-        row.menu(DREAMCRAFT3D_MT_presets.bl_idname, text=chosen.label, translate=False)
-        draw_sentence(context, column, chosen.about[:1].upper() + chosen.about[1:])
-        row = column.row(align=True)
-        row.prop(form, "seed")
-        row.operator("dreamcraft3d.roll_seed", text="", icon="FILE_REFRESH")
+        row.menu(DREAMCRAFT3D_MT_presets.bl_idname, text=said(chosen.label), translate=False)
+        draw_sentence(context, column, sentence_of(said(chosen.about)))
         column.prop(form, "size")
+        draw_draft(context, layout, studio)
         button = layout.column()
         button.scale_y = 1.6
         button.operator("dreamcraft3d.generate", icon="SHADERFX")
@@ -53,15 +60,15 @@ class DREAMCRAFT3D_PT_main(SidebarPanel, bpy.types.Panel):
         status = studio.session.status
         if status.mend and status.phase not in ("off", "installing"):
             draw_sentence(context, layout, f"{status.title}. See Backend below.", "ERROR")
-        if studio.trouble is not None:
+        if studio.trouble is not None and studio.trouble.action != "edit":
             draw_fault(context, layout, studio.trouble)
 
     def draw_prompt(self, layout, form):
         """Several lines where this Blender has a field for them."""
         if hasattr(layout, "textbox"):
-            layout.textbox(form, "prompt", initial_visible_lines=2, placeholder="What to make: a red mushroom")
+            layout.textbox(form, "prompt", initial_visible_lines=2, placeholder=said("What to make: a red mushroom"))
         else:
-            layout.prop(form, "prompt", text="", placeholder="What to make: a red mushroom")
+            layout.prop(form, "prompt", text="", placeholder=said("What to make: a red mushroom"))
 
 
 CLASSES = (DREAMCRAFT3D_MT_presets, DREAMCRAFT3D_PT_main)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The full-size models that the backend may have: what for, how large, under which licence, and whether they lie there."""
 
+from ..translations import said
 from .words import disk_size, draw_fault, draw_sentence
 
 ICONS = {"present": "CHECKMARK", "downloading": "IMPORT", "waiting": "TIME", "absent": "BLANK1"}
@@ -32,12 +33,12 @@ def draw_model(layout, model, free_gigabytes):
         button.enabled = model.gigabytes < free_gigabytes
         button.operator("dreamcraft3d.download_model", icon="IMPORT").model = model.name
     row = layout.split(factor=0.55)
-    row.label(text=f"{model.name}, for {model.use}", icon="BLANK1", translate=False)
-    row.label(text=f"{model.gigabytes:.1f} GB, {model.licence}", translate=False)
+    row.label(text=said(f"{model.name}, for {model.use}"), icon="BLANK1", translate=False)
+    row.label(text=said(f"{model.gigabytes:.1f} GB, {model.licence}"), translate=False)
     if model.non_commercial:
         layout.label(text="Its license forbids commercial use", icon="ERROR")
     if model.state == "waiting":
         layout.label(text="Waits for the download before it", icon="BLANK1")
     if model.state == "downloading":
         text = f"{disk_size(model.done)} of {disk_size(model.total)}" if model.total else "Asking the hub"
-        layout.progress(factor=model.done / model.total if model.total else 0.0, text=text, translate=False)
+        layout.progress(factor=model.done / model.total if model.total else 0.0, text=said(text), translate=False)

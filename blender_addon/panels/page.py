@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The add-on's page in the preferences: the backend of this machine or another, models, log, doctor."""
 
-from .. import pump
+from .. import keymap, pump
 from ..link.process import tail
+from ..translations import said
 from .backend import draw_mends, draw_status
 from .models import draw_models
 from .words import disk_size, draw_fact, draw_sentence
@@ -30,6 +31,9 @@ def draw_page(context, layout, preferences):
     body = section(layout, "models", "Models")
     if body:
         draw_models(context, body, studio.models, session.connected)
+    body = section(layout, "shortcuts", "Shortcuts")
+    if body:
+        keymap.draw(context, body)
     if preferences.where == "LOCAL":
         body = section(layout, "log", "Log")
         if body:
@@ -65,9 +69,9 @@ def draw_local(layout, preferences, session):
     environment = session.environment
     column = layout.column()
     column.prop(preferences, "autostart")
-    column.prop(preferences, "python", placeholder="The add-on's own")
+    column.prop(preferences, "python", placeholder=said("The add-on's own"))
     column.prop(preferences, "data", placeholder=str(session.settings.data))
-    column.prop(preferences, "torch_index", placeholder="PyTorch's own")
+    column.prop(preferences, "torch_index", placeholder=said("PyTorch's own"))
     found = environment.search.found
     if found is not None:
         named = "named above" if preferences.python else "named by DREAMCRAFT3D_PYTHON"
@@ -81,7 +85,7 @@ def draw_local(layout, preferences, session):
         row.label()
         buttons = row.row(align=True)
         if environment.update and session.status.mend != "update_backend":
-            text = f"Update to {environment.update}"
+            text = said(f"Update to {environment.update}")
             buttons.operator("dreamcraft3d.update_backend", text=text, icon="IMPORT", translate=False)
         if environment.installation is None:
             buttons.operator("dreamcraft3d.remove_environment", icon="TRASH")
@@ -91,7 +95,7 @@ def draw_remote(layout, preferences, session):
     column = layout.column()
     column.prop(preferences, "endpoint", placeholder="tcp://studio.local:5555")
     row = column.row(align=True)
-    row.prop(preferences, "server_key", placeholder="40 characters")
+    row.prop(preferences, "server_key", placeholder=said("40 characters"))
     row.operator("dreamcraft3d.read_key", text="", icon="FILEBROWSER")
     if session.public_key:
         draw_fact(column, "This Add-on's Key", session.public_key, button=("dreamcraft3d.copy_key", "COPYDOWN"))

@@ -6,7 +6,8 @@ import bpy
 from .. import pump
 from ..core.jobs import progress_of, title_of
 from ..scene import target
-from .words import SidebarPanel, draw_fault, draw_sentence
+from ..translations import said
+from .words import SidebarPanel, draw_fault, draw_sentence, sentence_of
 
 REFERENCE_SCALE, SAMPLES_SCALE = 5, 11
 """Of pictures, in heights of a button; samples are as wide as the sidebar is at first."""
@@ -48,9 +49,9 @@ class DREAMCRAFT3D_PT_progress(SidebarPanel, bpy.types.Panel):
         if icon and known.state != "done":
             layout.template_icon(icon_value=icon, scale=REFERENCE_SCALE)
         column = layout.column(align=True)
-        column.progress(factor=progress.job.factor, text=progress.job.text, translate=False)
+        column.progress(factor=progress.job.factor, text=said(progress.job.text), translate=False)
         if known.state != "done":
-            column.progress(factor=progress.stage.factor, text=progress.stage.text, translate=False)
+            column.progress(factor=progress.stage.factor, text=said(progress.stage.text), translate=False)
             for sentence in (progress.step, progress.eta) if progress.step else (known.sentence,):
                 draw_sentence(context, layout, sentence)
         if known.job in studio.previews.stale():
@@ -89,7 +90,7 @@ class DREAMCRAFT3D_PT_samples(SidebarPanel, bpy.types.Panel):
     def draw(self, context):
         job = focused(context)
         samples = pump.studio().previews.pictures[job]["samples"]
-        draw_sentence(context, self.layout, samples.caption[:1].upper() + samples.caption[1:])
+        draw_sentence(context, self.layout, sentence_of(samples.caption))
         self.layout.template_icon(icon_value=pump.pictures().icon(job, "samples"), scale=SAMPLES_SCALE)
 
 

@@ -3,6 +3,7 @@
 
 from .. import pump
 from ..core.jobs import progress_of, title_of
+from ..translations import said
 
 
 def draw(self, context):
@@ -11,7 +12,7 @@ def draw(self, context):
     if job is None:
         return
     progress = progress_of(job)
-    words = [f"{title_of(job)}: {progress.stage.text}", progress.job.text, progress.eta]
+    words = [f"{title_of(job)}: {said(progress.stage.text)}", progress.job.text, progress.eta]
     row = self.layout.row()
     row.ui_units_x = 22
-    row.progress(factor=progress.job.factor, text=", ".join(word for word in words if word), translate=False)
+    row.progress(factor=progress.job.factor, text=", ".join(said(word) for word in words if word), translate=False)

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-import textwrap
+import unicodedata
 
 import bpy
 
 from dreamcraft3d_protocol.messages import Fault
+
+from ..translations import said
 
 CHARACTER_PIXELS = 6.2
 """Of Blender's interface font at scale 1, on average; a line must not be cut."""
@@ -35,7 +37,7 @@ def draw_fact(layout: bpy.types.UILayout, name: str, value: str, button: tuple[s
     left.alignment = "RIGHT"
     left.label(text=name)
     right = split.row(align=True)
-    right.label(text=value, translate=False)
+    right.label(text=said(value), translate=False)
     if button is not None:
         right.operator(button[0], text="", icon=button[1])
 
@@ -53,12 +55,34 @@ def draw_sentence(
     pixels = (width or (region.width if region is not None else 300) / scale) - MARGIN_PIXELS
     if icon != "NONE":
         pixels -= ICON_PIXELS
-    lines = textwrap.wrap(text, max(int(pixels / CHARACTER_PIXELS), 18))
+    lines = wrapped(said(text), max(int(pixels / CHARACTER_PIXELS), 18))
     column = layout.column(align=True)
     column.scale_y = 0.8
     for number, line in enumerate(lines):
         blank = "BLANK1" if icon != "NONE" else "NONE"
         column.label(text=line, icon=icon if number == 0 else blank, translate=False)
+
+
+def sentence_of(words: str) -> str:
+    """The same, with a capital letter."""
+    return words[:1].upper() + words[1:]
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Lines of whole words, at most as wide as ``width`` Latin letters; Korean and Chinese ones are twice as wide."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if width_of(longer) <= width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+def width_of(text: str) -> int:
+    """In Latin letters."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def draw_fault(context: bpy.types.Context, layout: bpy.types.UILayout, fault: Fault) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import bpy.utils.previews
 import numpy as np
 
+from dreamcraft3d_protocol.arrays import Array
 from dreamcraft3d_protocol.messages import Subject
 
 from ..core.previews import Picture
@@ -29,11 +30,7 @@ class Pictures:
             if self._shown.get(name) is picture:
                 continue
             icon = self._icons[name] if name in self._icons else self._icons.new(name)
-            height, width, _ = picture.pixels.shape
-            values = np.full((height, width, 4), 255, np.uint8)
-            values[..., :3] = picture.pixels[::-1]
-            icon.image_size = (width, height)
-            icon.image_pixels.foreach_set(values.view(np.int32).ravel())
+            fill(icon, picture.pixels)
             self._shown[name] = picture
 
     def icon(self, job: str, subject: Subject) -> int:
@@ -43,6 +40,15 @@ class Pictures:
 
     def close(self) -> None:
         bpy.utils.previews.remove(self._icons)
+
+
+def fill(preview: bpy.types.ImagePreview, pixels: Array) -> None:
+    """Show (H, W, 3) uint8, row 0 at the top."""
+    height, width, _ = pixels.shape
+    values = np.full((height, width, 4), 255, np.uint8)
+    values[..., :3] = pixels[::-1]
+    preview.image_size = (width, height)
+    preview.image_pixels.foreach_set(values.view(np.int32).ravel())
 
 
 def _name(job: str, subject: Subject) -> str:

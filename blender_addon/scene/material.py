@@ -38,6 +38,13 @@ def prepared(mesh: bpy.types.Mesh) -> bool:
     return all(mesh.get(name) is not None for name in (COLOURED, PAINTED, PICTURE))
 
 
+def texture_of(made: bpy.types.Object) -> bpy.types.Image | None:
+    """The image in the material that is ours; None if the artist has taken it away."""
+    trees = (m.node_tree for m in made.data.materials if m is not None and m.get(OURS) and m.node_tree is not None)
+    nodes = (node for tree in trees for node in tree.nodes if node.bl_idname == _NODES["image"])
+    return next((node.image for node in nodes if node.image is not None), None)
+
+
 def show(mesh: bpy.types.Mesh, which: Literal["dreamcraft3d_coloured", "dreamcraft3d_painted"]) -> None:
     """Let the mesh wear one of the two in the place of the other; where the artist has taken both away, none."""
     wanted, worn = mesh[which], mesh[PAINTED if which == COLOURED else COLOURED]

@@ -7,6 +7,8 @@ says so; once it is finished it is the artist's, and nothing here touches it aga
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import bpy
 
 from dreamcraft3d_protocol.messages import JobId
@@ -27,14 +29,17 @@ _CORNERS = [(x, y, z) for z in (0.0, 1.0) for y in (-0.5, 0.5) for x in (-0.5, 0
 _EDGES = [(0, 1), (2, 3), (0, 2), (1, 3), (4, 5), (6, 7), (4, 6), (5, 7), (0, 4), (1, 5), (2, 6), (3, 7)]
 
 
-def make(context: bpy.types.Context, job: str, name: str, size: float) -> bpy.types.Object:
-    """An empty box on the 3D cursor in which the job is going to grow; selected, if the artist is in object mode.
+def make(
+    context: bpy.types.Context, job: str, name: str, size: float, place: Sequence[float] | None = None
+) -> bpy.types.Object:
+    """An empty box in which the job is going to grow; selected, if the artist is in object mode.
 
     To be called inside an operator with undo, so that undo and redo know the object.
 
     Args:
         name: of the object, its mesh and its collection.
         size: of the larger side of the finished object, in the scene's units.
+        place: where it stands; None for the 3D cursor.
     """
     mesh = bpy.data.meshes.new(name)
     mesh.from_pydata(_CORNERS, _EDGES, [])
@@ -43,20 +48,28 @@ def make(context: bpy.types.Context, job: str, name: str, size: float) -> bpy.ty
     material.prepare(mesh, name)
     made = bpy.data.objects.new(name, mesh)
     made[JOB] = job
-    made.location = context.scene.cursor.location
+    made.location = context.scene.cursor.location if place is None else place
     made.scale = (size, size, size)
     collection = bpy.data.collections.new(name)
     collection[JOB] = job
     _room(context.scene).children.link(collection)
     collection.objects.link(made)
-    if context.mode == "OBJECT" and context.view_layer.objects.get(made.name) is not None:
-        for other in context.selected_objects:
-            other.select_set(False)
-        if context.space_data is not None and getattr(context.space_data, "local_view", None) is not None:
-            made.local_view_set(context.space_data, True)
-        made.select_set(True)
-        context.view_layer.objects.active = made
+    if context.mode == "OBJECT" and getattr(context.space_data, "local_view", None) is not None:
+        made.local_view_set(context.space_data, True)
+    select(context, [made])
     return made
+
+
+def select(context: bpy.types.Context, things: Sequence[bpy.types.Object]) -> None:
+    """Select these objects alone, the first of them active; nothing is changed in other modes than object mode."""
+    seen = [thing for thing in things if context.view_layer.objects.get(thing.name) is not None]
+    if context.mode != "OBJECT" or not seen:
+        return
+    for other in context.selected_objects:
+        other.select_set(False)
+    for thing in seen:
+        thing.select_set(True)
+    context.view_layer.objects.active = seen[0]
 
 
 def find(job: str) -> bpy.types.Object | None:
@@ -73,6 +86,17 @@ def all_of(job: str) -> list[bpy.types.Object]:
 def growing(made: bpy.types.Object) -> bool:
     """Whether the job's result is not in it yet."""
     return bool(made.data.get(GROWING, False))
+
+
+def job_of(thing: bpy.types.Object | None) -> str:
+    """The job that an object comes from, or empty."""
+    job = thing.get(JOB) if thing is not None and thing.type == "MESH" else None
+    return job if isinstance(job, str) else ""
+
+
+def finished(thing: bpy.types.Object | None) -> bool:
+    """Whether an object is of ours, and has its job's result."""
+    return bool(job_of(thing)) and not growing(thing)
 
 
 def growing_jobs() -> set[str]:

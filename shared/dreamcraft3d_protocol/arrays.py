@@ -11,7 +11,7 @@
 | ``Preview`` ``colours`` | ``colours`` |
 | ``Preview`` ``texture`` | ``uv``, and ``texture`` (H, W, 3) uint8, row 0 at the top |
 | ``Result`` | ``vertices``, ``faces``, ``uv``, ``texture``: the bytes of a PNG, ``glb``: the bytes of a GLB |
-| ``Result`` of the reference alone | ``picture``: the bytes of a PNG |
+| ``Result`` of the reference alone | ``picture``: the bytes of a PNG, transparent around the object |
 
 ``vertices`` (V, 3) float32 world positions; ``faces`` (F, 3) int32, counter-clockwise from outside; ``colours`` (V, 3)
 float32 in [0, 1]; ``uv`` (3F, 2) float32, one for each corner of each face in order, (0, 0) at the bottom left; ``part``

@@ -162,12 +162,40 @@ def test_words_that_nobody_knows_are_told_and_leave_no_box(studio: Any, pump: Ca
     generate()
     assert len(bpy.data.objects) == 1
     wait_until(lambda: pump() and len(bpy.data.objects) == 0, 60, lambda: studio.session.status)
-    said = " ".join(draw(part("panels.main").DREAMCRAFT3D_PT_main).said)
-    assert "zxqv" in said
+    said = draw(part("panels.main").DREAMCRAFT3D_PT_main).said
+    told = next(number for number, words in enumerate(said) if "zxqv" in words)
+    assert told < said.index("Draft")  # beneath the prompt, above all else
+
+
+def test_the_picture_that_was_looked_at_is_the_one_the_object_is_made_from(
+    studio: Any, pump: Callable[[], bool], part: Part
+) -> None:
+    ask(prompt="a red mushroom", preset="draft", seed=3)
+    panel = part("panels.main").DREAMCRAFT3D_PT_main
+    assert bpy.ops.dreamcraft3d.preview_picture() == {"FINISHED"}
+    assert "The picture is being made." in draw(panel).said
+    wait_until(lambda: pump() and studio.draft.png != b"", 120, lambda: studio.session.status)
+    looked_at = studio.previews.pictures[studio.draft.job]["reference"].pixels.astype(int)
+    said = " ".join(draw(panel).said)
+    assert "a red mushroom" in said.replace("What to make: a red mushroom", "")
+    assert "Generate uses this picture." in said
+    assert "Nothing is being made" in " ".join(draw(part("panels.progress").DREAMCRAFT3D_PT_progress).said)
+
+    ask(prompt="a blue mushroom")
+    assert "Generate uses this picture." not in draw(panel).said
+    ask(prompt="a red mushroom")
+    generate()
+    assert studio.draft is None
+    job = bpy.context.object["dreamcraft3d_job"]
+    wait_until(lambda: pump() and "reference" in studio.previews.pictures.get(job, {}), 120)
+    assert np.abs(studio.previews.pictures[job]["reference"].pixels - looked_at).mean() < 2
+    wait_until(lambda: pump() and list(studio.jobs.by_id) == [job], 20)  # the other one is forgotten
+    bpy.ops.dreamcraft3d.cancel(job=job)
+    wait_until(lambda: pump() and state(studio) == "cancelled", 60)
 
 
 def test_a_picture_that_is_not_there_is_told_and_nothing_is_made(studio: Any) -> None:
-    ask(prompt="", picture="/nowhere/egg.png")
+    ask(prompt="", source="FILE", picture="/nowhere/egg.png")
     with pytest.raises(RuntimeError, match="There is no picture"):
         bpy.ops.dreamcraft3d.generate()
     assert len(bpy.data.objects) == 0

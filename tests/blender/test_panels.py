@@ -165,7 +165,7 @@ def test_the_backend_panel_tells_the_card_and_its_memory(blender: Any, part: Par
 
 
 def test_all_labels_are_title_case_and_no_description_ends_with_a_period(installed: str, part: Part) -> None:
-    small = {"in", "the", "a", "of", "to", "and"}
+    small = {"in", "the", "a", "of", "to", "and", "as", "from", "on"}
     for one in part("registration").CLASSES:
         label = getattr(one, "bl_label", "")
         assert all(word[0].isupper() or word in small for word in label.split()), label

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import bpy
@@ -269,14 +269,3 @@ def test_a_large_preview_keeps_the_main_thread_no_longer_than_an_artist_feels(gr
         painted = milliseconds("texture", uv=corners, texture=pixels)
     assert whole < 45
     assert max(moved, coloured, painted) < 8
-
-
-def test_a_picture_that_cannot_be_read_is_a_sentence(blender: Any, part: Part, tmp_path: Path) -> None:
-    read = part("operators.generate").read_picture
-    assert read("") == {}
-    with pytest.raises(OSError, match="There is no picture"):
-        read(str(tmp_path / "none.png"))
-    (tmp_path / "empty.png").touch()
-    with pytest.raises(OSError, match="is empty"):
-        read(str(tmp_path / "empty.png"))
-    assert SimpleNamespace(**read(__file__)).picture.dtype == np.uint8

@@ -123,14 +123,21 @@ def _result(
 ) -> tuple[dict[str, float], dict[str, Array]]:
     """What the client is sent."""
     if metrics is None:
-        picture = load_file(run.result("reference"))["rgb"][0]
+        reference = load_file(run.result("reference"))
         data = io.BytesIO()
-        Image.fromarray((picture.clip(0, 1) * 255).round().astype(np.uint8)).save(data, "PNG")
+        _cut_out(reference["rgb"][0], reference["mask"][0]).save(data, "PNG")
         return {}, {"picture": np.frombuffer(data.getvalue(), np.uint8)}
     arrays: dict[str, Array] = dict(load_file(run.result("final")))
     for name, path in {"texture": run.path / "object.png", "glb": folder / "object.glb"}.items():
         arrays[name] = np.frombuffer(path.read_bytes(), np.uint8)
     return _flat(metrics), arrays
+
+
+def _cut_out(rgb: Array, mask: Array) -> Image.Image:
+    """A picture (S, S, 3) on white and its coverage (S, S, 1) as one that is transparent around the object."""
+    colour = (rgb - (1 - mask)) / np.maximum(mask, 1 / 255)
+    rgba = np.concatenate([colour, mask], axis=-1).clip(0, 1)
+    return Image.fromarray((rgba * 255).round().astype(np.uint8), "RGBA")
 
 
 def _flat(metrics: dict[str, object]) -> dict[str, float]:

@@ -1,0 +1,116 @@
+"""Every string that an artist sees has its Korean: what Blender looks up, and the sentences in the add-on's own source."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import bpy
+import pytest
+
+Part = Callable[[str], ModuleType]
+LANGUAGE = "ko_KR"
+FOR_PROGRAMS = {
+    # names in Blender, and what is written into files
+    "Base Color", "Color", "Surface", "Roughness", "Exported", "{} Colors", "Scripts/python.exe", "DreamCraft3D: {}",
+    "a an the and with of in on at for from under over by to", "{}{}{}:{}:{}\n", "{}{}", "{} {}", "{}",
+    # what other programs say, and what is said to them
+    "No space left", "Errno 28", "There is not enough space", "ensurepip is not", "No module named venv",
+    "No module named ensurepip", "No module named pip", "Name or service not known",
+    "Temporary failure in name resolution", "Max retries exceeded", "getaddrinfo failed", "Connection refused",
+    "NewConnectionError", "ReadTimeoutError", "ProxyError", "No matching distribution", "Could not find a version",
+    "Permission denied", "Errno 13", "dreamcraft3d is here:",
+    "import dreamcraft3d.cli, dreamcraft3d as d; print({}, d.__version__)",
+    "import shutil, sys; shutil.rmtree(sys.argv[1])",
+    # logs
+    "a tick failed",
+}  # fmt: skip
+"""Strings in the source that look as if they were shown, and are not."""
+
+
+def sentences(file: Path) -> Iterator[str]:
+    """Strings of a source file that look as if they were shown; ``{}`` stands for what an f-string fills in."""
+    nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    statements = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}  # docstrings
+    within = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in nodes:
+        if isinstance(node, ast.JoinedStr):
+            text = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = node.value
+        else:
+            continue
+        shown = re.match(r"\{\}|[A-Z][a-z]", text) or (" " in text and re.match("[A-Za-z]", text))
+        if shown and not {id(node)} & (statements | within) and not text.startswith("ShaderNode"):
+            yield text
+
+
+def labels(one: Any) -> Iterator[str]:
+    """What Blender shows of a class: its label, its tooltip, and those of its properties."""
+    if issubclass(one, bpy.types.Operator | bpy.types.Panel | bpy.types.Menu | bpy.types.FileHandler):
+        yield one.bl_label
+    if issubclass(one, bpy.types.Operator):
+        yield one.__doc__ or one.bl_description
+    for known in one.bl_rna.properties:
+        if known.identifier in getattr(one, "__annotations__", {}):
+            texts = [known.name, known.description] if not known.is_hidden else []
+            yield from texts
+            for item in known.enum_items if known.type == "ENUM" else ():
+                yield from (item.name, item.description)
+
+
+@pytest.fixture
+def words(installed: str, part: Part) -> dict[str, str]:
+    return dict(part("translations").LANGUAGES[LANGUAGE])
+
+
+def test_all_labels_and_tooltips_have_their_korean(words: dict[str, str], part: Part) -> None:
+    shown = {text for one in part("registration").CLASSES for text in labels(one) if text}
+    assert sorted(shown - words.keys()) == []
+
+
+def test_all_sentences_have_their_korean(words: dict[str, str], part: Part) -> None:
+    root = Path(part("pump").__file__ or "").parent
+    files = [file for file in root.rglob("*.py") if "translations" not in file.parts]
+    shown = {text for file in files for text in sentences(file)} - FOR_PROGRAMS
+    assert len(shown) > 100
+    assert sorted(shown - words.keys()) == []
+
+
+def test_no_translation_is_left_of_a_sentence_that_is_said_no_more(words: dict[str, str], part: Part) -> None:
+    root = Path(part("pump").__file__ or "").parent
+    files = [file for file in root.rglob("*.py") if "translations" not in file.parts]
+    said = {text for file in files for text in sentences(file)}
+    said |= {text for one in part("registration").CLASSES for text in labels(one)}
+    assert sorted(words.keys() - said - set(part("translations.ko_KR").COMPOSED)) == []
+
+
+def test_a_translation_has_the_places_of_its_key_and_no_word_is_left_out(words: dict[str, str]) -> None:
+    for english, korean in words.items():
+        places = {f"{{{number}}}" for number in range(english.count("{}"))}
+        assert set(re.findall(r"\{\d*\}", korean)) == places, english
+        assert korean.strip()
+        assert korean.endswith(".") == english.endswith(".") or english.endswith("..."), english
+
+
+@pytest.mark.parametrize(
+    ("english", "korean"),
+    [
+        ("Waiting, 30%", "대기 중, 30%"),
+        ("Picture (1 of 4)", "그림 (1/4)"),
+        ("3 min left in this stage", "이 단계의 남은 시간: 3분"),
+        ("There is no picture at /a b/egg, 2.png. Choose another, or clear the field.",
+         "/a b/egg, 2.png에 그림이 없습니다. 다른 그림을 고르거나 칸을 비우세요."),
+        ("A sentence of the backend.", "A sentence of the backend."),
+    ],
+)  # fmt: skip
+def test_a_sentence_is_translated_with_what_is_filled_in(english: str, korean: str, part: Part, installed: str) -> None:
+    assert part("translations").translate(english, LANGUAGE) == korean
+
+
+def test_in_english_nothing_is_translated(blender: Any, part: Part) -> None:
+    assert part("translations").said("Waiting, 30%") == "Waiting, 30%"

@@ -1,0 +1,78 @@
+"""What an artist does before and after an object grows: pictures, variations, an asset, Korean; run by ``run.sh``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import bpy
+
+sys.path.insert(0, os.path.dirname(__file__))
+from driving import (
+    Condition,
+    install,
+    name_backend,
+    press,
+    run,
+    shoot,
+    soon,
+    studio,
+    view,
+)
+
+
+def form() -> Any:
+    return bpy.context.scene.dreamcraft3d
+
+
+def drawn() -> bool:
+    return studio().draft is not None and studio().draft.png != b""
+
+
+def generate() -> Iterator[Condition]:
+    """Step by step."""
+    yield from install()
+    name_backend()
+    form().preset = os.environ["SESSION_PRESET"]
+    yield lambda: studio().session.status.phase in ("off", "ready")
+    yield from shoot("30-form")
+
+    press("mesh.primitive_monkey_add")
+    form().source = "VIEWPORT"
+    press("dreamcraft3d.preview_picture")
+    yield drawn
+    yield from shoot("31-viewport-captured")
+    press("dreamcraft3d.discard_picture")
+    press("object.delete")
+
+    form().source, form().prompt, form().seed = "NONE", "a red mushroom", 1
+    press("dreamcraft3d.preview_picture")
+    yield drawn
+    yield from shoot("32-picture-of-words")
+    form().variations = 3
+    press("dreamcraft3d.generate")
+    press("view3d.view_all")
+    yield soon()
+    yield from shoot("33-variations-ordered")
+    view()["space_data"].shading.color_type = "TEXTURE"
+    yield lambda: all(job.state in ("done", "failed") for job in studio().jobs.by_id.values())
+    yield lambda: all(o.data.uv_layers for o in bpy.data.objects)
+    yield from shoot("34-variations-done")
+    press("object.select_all", action="DESELECT")
+    press("dreamcraft3d.set_size", size=0.5)
+    press("dreamcraft3d.reduce_faces", faces=300)
+    press("dreamcraft3d.mark_asset")
+    yield from shoot("35-finished")
+
+    form().prompt, form().variations = "a zxqv", 1
+    press("dreamcraft3d.generate")
+    yield lambda: studio().trouble is not None
+    yield from shoot("36-refused")
+    bpy.context.preferences.view.language = "ko_KR"
+    bpy.context.preferences.view.use_translate_interface = True
+    yield from shoot("37-korean")
+
+
+run(generate())
