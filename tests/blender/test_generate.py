@@ -100,7 +100,8 @@ def test_a_prompt_becomes_a_textured_object_that_grows_at_the_cursor(
     assert samples.pixels.shape == (2 * side, 4 * side, 3)
     first = samples.pixels[:side, :side].astype(int)
     assert np.abs(first - reference.pixels).mean() < 20  # it is among what is learnt from
-    assert len(part("pump").pictures()._icons) == 2
+    assert set(studio.previews.pictures[job]) == {"reference", "surface", "samples"}
+    assert len(part("pump").pictures()._icons) == 3
 
     bpy.ops.ed.undo()
     wait_until(lambda: pump() and len(bpy.data.objects["Red Mushroom"].data.polygons) > 300, 20)
