@@ -175,7 +175,7 @@ def test_the_picture_that_was_looked_at_is_the_one_the_object_is_made_from(
     panel = part("panels.main").DREAMCRAFT3D_PT_main
     assert bpy.ops.dreamcraft3d.preview_picture() == {"FINISHED"}
     assert "The picture is being made." in draw(panel).said
-    wait_until(lambda: pump() and studio.draft.png != b"", 120, lambda: studio.session.status)
+    wait_until(lambda: pump() and studio.draft.png != b"", 240, lambda: studio.session.status)
     looked_at = studio.previews.pictures[studio.draft.job]["reference"].pixels.astype(int)
     said = " ".join(draw(panel).said)
     assert "a red mushroom" in said.replace("What to make: a red mushroom", "")
@@ -188,7 +188,7 @@ def test_the_picture_that_was_looked_at_is_the_one_the_object_is_made_from(
     generate()
     assert studio.draft is None
     job = bpy.context.object["dreamcraft3d_job"]
-    wait_until(lambda: pump() and "reference" in studio.previews.pictures.get(job, {}), 120)
+    wait_until(lambda: pump() and "reference" in studio.previews.pictures.get(job, {}), 240)
     assert np.abs(studio.previews.pictures[job]["reference"].pixels - looked_at).mean() < 2
     wait_until(lambda: pump() and list(studio.jobs.by_id) == [job], 20)  # the other one is forgotten
     bpy.ops.dreamcraft3d.cancel(job=job)

@@ -1,4 +1,4 @@
-"""What an artist does before and after an object grows: pictures, variations, an asset, Korean; run by ``run.sh``."""
+"""What an artist does before objects grow: pictures of the viewport and of words, variations; run by ``run.sh``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from driving import (
     shoot,
     soon,
     studio,
-    view,
 )
 
 
@@ -56,23 +55,6 @@ def generate() -> Iterator[Condition]:
     press("view3d.view_all")
     yield soon()
     yield from shoot("33-variations-ordered")
-    view()["space_data"].shading.color_type = "TEXTURE"
-    yield lambda: all(job.state in ("done", "failed") for job in studio().jobs.by_id.values())
-    yield lambda: all(o.data.uv_layers for o in bpy.data.objects)
-    yield from shoot("34-variations-done")
-    press("object.select_all", action="DESELECT")
-    press("dreamcraft3d.set_size", size=0.5)
-    press("dreamcraft3d.reduce_faces", faces=300)
-    press("dreamcraft3d.mark_asset")
-    yield from shoot("35-finished")
-
-    form().prompt, form().variations = "a zxqv", 1
-    press("dreamcraft3d.generate")
-    yield lambda: studio().trouble is not None
-    yield from shoot("36-refused")
-    bpy.context.preferences.view.language = "ko_KR"
-    bpy.context.preferences.view.use_translate_interface = True
-    yield from shoot("37-korean")
 
 
 run(generate())

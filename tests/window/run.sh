@@ -94,7 +94,7 @@ blender() { # SCRIPT [FILE]
   env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/window/home DISPLAY="$display" LIBGL_ALWAYS_SOFTWARE=1 HF_HUB_OFFLINE=1 \
     BACKEND_PYTHON="$python" SESSION_PROMPT="${SESSION_PROMPT:-a red mushroom}" SESSION_PRESET="${SESSION_PRESET:-window}" \
     SESSION_SECONDS="$seconds" CHECKOUT="$checkout" TORCH_INDEX="${TORCH_INDEX:-}" "${pip_settings[@]}" \
-    timeout $((seconds + 30)) chroot "$root" blender "${@:2}" --window-geometry 0 0 1600 900 --enable-event-simulate --python-exit-code 1 \
+    timeout $((seconds + 30)) chroot "$root" blender "${@:2}" --window-geometry 0 0 1600 900 --python-exit-code 1 \
     --python "/window/$1.py" >"$output/$1.log" 2>&1 || status=$?
   cp "$work"/shots/*.png "$output/" 2>/dev/null || true
   echo "$1:"
