@@ -44,7 +44,9 @@ class DREAMCRAFT3D_PT_jobs(SidebarPanel, bpy.types.Panel):
         for job in listed[:MAX_SHOWN]:
             row = column.row(align=True)
             title = title_of(job)
-            text = title if job.state == "queued" else f"{title}: {said(STATES[job.state])}"  # beside it are many buttons
+            text = (
+                title if job.state == "queued" else f"{title}: {said(STATES[job.state])}"
+            )  # beside it are many buttons
             row.label(text=text, icon=ICONS[job.state], translate=False)
             if jobs.may_move(job.job):
                 for where, icon in (("up", "TRIA_UP"), ("down", "TRIA_DOWN")):
