@@ -183,7 +183,7 @@ def soak() -> Iterator[Condition]:
     logging.getLogger().addHandler(Errors(logging.ERROR))
     bpy.context.preferences.view.render_display_type = "NONE"
     scene = bpy.context.scene
-    scene.render.engine, scene.cycles.samples = "CYCLES", 64
+    scene.render.engine, scene.cycles.samples, scene.cycles.use_denoising = "CYCLES", 64, False
     scene.render.resolution_x, scene.render.resolution_y = 480, 270
     press("mesh.primitive_monkey_add", location=(3, 0, 0))
     own = bpy.context.object
