@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import (
+from serving import (
     LONG_STEPS,
     TINY,
     Backend,

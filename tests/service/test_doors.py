@@ -14,7 +14,7 @@ import msgpack
 import numpy as np
 import pytest
 import zmq
-from conftest import Backend, is_worker, read_until, wait_until
+from serving import Backend, is_worker, read_until, wait_until
 
 from dreamcraft3d.service.auth import Gate
 from dreamcraft3d.service.sockets import MAX_WAITING, Clients

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import zmq
-from conftest import TINY, children, posix, wait_until
+from serving import TINY, children, posix, wait_until
 
 from dreamcraft3d.pipeline.config import load_preset
 from dreamcraft3d.service import engine

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import trimesh
-from conftest import LONG_STEPS, Backend, Letters, has_begun, is_state, read_until, submit
 from PIL import Image
+from serving import LONG_STEPS, Backend, Letters, has_begun, is_state, read_until, submit
 
 from dreamcraft3d.pipeline.config import preset_names
 from dreamcraft3d_protocol.messages import (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import zmq
-from conftest import Backend, start_serving, wait_until
+from serving import Backend, start_serving, wait_until
 
 from dreamcraft3d_protocol.client import Client, remote_target
 from dreamcraft3d_protocol.connection import Connection, keys_of

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Backend, read_until
 from filelock import FileLock
+from serving import Backend, read_until
 from unit.hub_server import Hub, Repository
 
 from dreamcraft3d_protocol.client import Client

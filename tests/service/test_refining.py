@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import own_uv
 import pytest
-from conftest import Backend, Letters, has_begun, is_state, read_until, submit
+from serving import Backend, Letters, has_begun, is_state, read_until, submit
 
 from dreamcraft3d_protocol.arrays import Array
 from dreamcraft3d_protocol.client import Client

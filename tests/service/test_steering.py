@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LONG_STEPS, Backend, Letters, children, has_begun, is_state, is_worker, posix, read_until, submit
+from serving import LONG_STEPS, Backend, Letters, children, has_begun, is_state, is_worker, posix, read_until, submit
 
 from dreamcraft3d.pipeline.config import load_preset
 from dreamcraft3d.plan.choose import plan_run
