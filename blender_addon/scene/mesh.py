@@ -47,7 +47,8 @@ def _write_faces(mesh: bpy.types.Mesh, faces: Array, vertices: int) -> None:
     mesh.loops.foreach_set("vertex_index", np.ascontiguousarray(faces, np.int32).ravel())
     mesh.polygons.add(len(faces))
     mesh.polygons.foreach_set("loop_start", np.arange(0, faces.size, 3, dtype=np.int32))
-    mesh.polygons.foreach_set("material_index", np.full(len(faces), material, np.int32))
+    if material > 0:
+        mesh.polygons.foreach_set("material_index", np.full(len(faces), material, np.int32))
 
 
 def _write_colours(mesh: bpy.types.Mesh, colours: Array) -> None:
