@@ -161,6 +161,10 @@ def test_an_object_that_is_turned_is_seen_from_its_own_front_and_one_that_lies_i
     bpy.context.view_layer.update()
     assert np.allclose(sent(), straight, atol=1e-5)
     assert straight[:, 0].max() > 0.8  # the nose, toward +x
+    made.scale.x = -1
+    bpy.context.view_layer.update()
+    assert np.allclose(sent(), straight * [1, -1, 1], atol=1e-5)  # mirrored, and still from its front
+    made.scale.x = 1
     made.data.transform(Matrix.Rotation(-np.pi / 2, 4, "X"), shape_keys=True)  # as files with y upward come in
     made.rotation_euler = (np.pi / 2, 0, 0)
     made.parent = bpy.data.objects.new("Parent", None)
