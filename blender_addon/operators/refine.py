@@ -11,6 +11,7 @@ from ..core.refinement import RefineError, Refinement, missing_base
 from ..props.form import MAX_SEED
 from ..props.refine import PARTS, STAGES
 from ..scene import part, refine, target, versions
+from ..translations import said
 
 HIDDEN = {"HIDDEN", "SKIP_SAVE"}
 
@@ -37,7 +38,7 @@ class RefineOperator:
         elif not reason and status.phase == "off" and not pump.studio().session.settings.autostart:
             reason = "Start the backend first"
         if reason:
-            cls.poll_message_set(reason)
+            cls.poll_message_set(said(reason))
         return not reason
 
     def execute(self, context):
@@ -50,7 +51,7 @@ class RefineOperator:
                 target.begin(made, refinement.job)
                 pump.studio().refine(refinement, self.prepare(context, made, fresh))
         except (RefineError, ProtocolError) as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, said(str(error)))
             return {"CANCELLED"}
         return {"FINISHED"}
 

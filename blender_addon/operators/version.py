@@ -5,6 +5,7 @@ import bpy
 
 from .. import pump
 from ..scene import target, versions
+from ..translations import said
 
 
 class VersionOperator:
@@ -19,7 +20,7 @@ class VersionOperator:
             return False
         number, count = versions.place(made)
         if not 0 <= number + cls.step < count:
-            cls.poll_message_set(cls.none)
+            cls.poll_message_set(said(cls.none))
             return False
         return True
 

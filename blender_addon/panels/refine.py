@@ -8,6 +8,7 @@ from ..core.presets import preset
 from ..core.refinement import missing_base
 from ..operators.refine import unfit
 from ..scene import target, versions
+from ..translations import said
 from .main import DREAMCRAFT3D_MT_presets, DREAMCRAFT3D_PT_main
 from .words import SidebarPanel, draw_sentence
 
@@ -34,7 +35,7 @@ class DREAMCRAFT3D_PT_refine(SidebarPanel, bpy.types.Panel):
         layout.use_property_split = True
         layout.use_property_decorate = False
         layout.prop(form, "way")
-        layout.prop(form, "prompt", placeholder=known.prompt if known is not None else "What it shall become")
+        layout.prop(form, "prompt", placeholder=known.prompt if known is not None else said("What it shall become"))
         missing = "" if form.prompt.strip() or known is not None else "Type what it shall become."
         if form.way == "RETEXTURE" and made.type == "MESH":
             layout.prop_search(form, "uv", made.data, "uv_layers")
@@ -46,7 +47,9 @@ class DREAMCRAFT3D_PT_refine(SidebarPanel, bpy.types.Panel):
         row = layout.row(heading="Quality")
         name = context.scene.dreamcraft3d.preset
         row.menu(
-            DREAMCRAFT3D_MT_presets.bl_idname, text=preset(name, pump.studio().session.welcome).label, translate=False
+            DREAMCRAFT3D_MT_presets.bl_idname,
+            text=said(preset(name, pump.studio().session.welcome).label),
+            translate=False,
         )
         missing = unfit(made) or missing
         if missing:
@@ -85,7 +88,7 @@ class DREAMCRAFT3D_PT_refine(SidebarPanel, bpy.types.Panel):
             return
         row = layout.row(align=True)
         row.operator("dreamcraft3d.previous_version", text="", icon="TRIA_LEFT")
-        row.label(text=f"Version {number + 1} of {count}", translate=False)
+        row.label(text=said(f"Version {number + 1} of {count}"), translate=False)
         row.operator("dreamcraft3d.next_version", text="", icon="TRIA_RIGHT")
 
 

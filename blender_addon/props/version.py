@@ -8,7 +8,7 @@ from bpy.props import PointerProperty
 class DREAMCRAFT3D_PG_version(bpy.types.PropertyGroup):
     """One version of an object."""
 
-    mesh: PointerProperty(type=bpy.types.Mesh)
+    mesh: PointerProperty(name="Mesh", type=bpy.types.Mesh)
 
 
 CLASSES = (DREAMCRAFT3D_PG_version,)
