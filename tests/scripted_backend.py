@@ -13,6 +13,7 @@ from launcher import wait_until
 from zmq.auth.thread import ThreadAuthenticator
 
 from dreamcraft3d_protocol import VERSION
+from dreamcraft3d_protocol.arrays import Arrays
 from dreamcraft3d_protocol.codec import Received, decode, encode
 from dreamcraft3d_protocol.connection import Connection, keys_of
 from dreamcraft3d_protocol.messages import (
@@ -28,6 +29,7 @@ from dreamcraft3d_protocol.messages import (
     Result,
     State,
     Subject,
+    Submit,
     Welcome,
     Worker,
 )
@@ -66,13 +68,18 @@ def result(job: str) -> Received:
 
 
 class ScriptedBackend:
-    """A ROUTER with CURVE on a data folder."""
+    """A ROUTER with CURVE on a data folder.
+
+    Attributes:
+        arrays: those that came with the last submission.
+    """
 
     def __init__(self, data: Path) -> None:
         keys = keys_of(data)
         pair = keys.server_pair()
         keys.client_pair()
         self.data, self.heard, self.clients = data, list[Message](), set[bytes]()
+        self.arrays: Arrays = {}
         self.context = zmq.Context()
         self.gate = ThreadAuthenticator(self.context)
         self.gate.start()
@@ -87,7 +94,9 @@ class ScriptedBackend:
         """Answer hellos, pings and the question for models; returns all else that was heard so far."""
         while self.socket.poll(0):
             who, *frames = self.socket.recv_multipart()
-            message = decode(frames, CLIENT_KINDS)[0]
+            message, arrays = decode(frames, CLIENT_KINDS)
+            if isinstance(message, Submit):
+                self.arrays = arrays
             if isinstance(message, Hello):
                 self.clients.add(who)
                 self.tell(who, WELCOME, Worker("ready", "cpu", ""))

@@ -20,6 +20,11 @@ def turned(vertices: Array) -> Array:
     return np.stack([vertices[:, 1], -vertices[:, 0], vertices[:, 2]], axis=1, dtype=np.float32)
 
 
+def turned_back(vertices: Array) -> Array:
+    """From Blender's axes to the backend's, the inverse of :func:`turned`: (x, y, z) becomes (-y, x, z)."""
+    return np.stack([-vertices[:, 1], vertices[:, 0], vertices[:, 2]], axis=1, dtype=np.float32)
+
+
 def standing(vertices: Array) -> Array:
     """In Blender's axes, with the larger side 1 long, standing on the origin.
 
@@ -38,6 +43,19 @@ def standing(vertices: Array) -> Array:
     return np.ascontiguousarray((points - foot) / np.float32(side if side > 0 else 1.0))
 
 
+def placed(vertices: Array, matrix: Array) -> Array:
+    """Back in the axes of the mesh that was sent.
+
+    Args:
+        vertices: (V, 3) of the backend.
+        matrix: (3, 3) by which the mesh's own axes were seen when it was sent.
+
+    Returns:
+        (V, 3) float32; mirrored where the determinant is negative, so faces must be turned round.
+    """
+    return np.ascontiguousarray(turned(vertices) @ np.linalg.inv(matrix).T, np.float32)
+
+
 def linear(colours: Array) -> Array:
     """sRGB in [0, 1] as the linear RGBA that Blender keeps: (V, 3) to (V, 4) float32, opaque."""
     low = colours <= 0.04045
@@ -53,6 +71,12 @@ def row(start: tuple[float, float, float], count: int, size: float) -> list[tupl
     """Places of objects side by side, toward +x from ``start``, each at most ``size`` wide."""
     x, y, z = start
     return [(x + number * size * ROW_STEP, y, z) for number in range(count)]
+
+
+def srgb(colours: Array) -> Array:
+    """Linear values as sRGB in [0, 1], of any shape: the inverse of :func:`linear`, without alpha; float32."""
+    values = np.clip(colours, 0, 1)
+    return np.where(values <= 0.0031308, 12.92 * values, 1.055 * values ** (1 / 2.4) - 0.055).astype(np.float32)
 
 
 def title(prompt: str) -> str:

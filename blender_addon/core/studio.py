@@ -40,6 +40,7 @@ from .draft import Draft
 from .jobs import Jobs
 from .placement import title
 from .previews import Previews
+from .refinement import Refinement
 from .session import Session
 
 
@@ -107,6 +108,18 @@ class Studio:
         job = self._order(wish, arrays, "texture")
         self.jobs.ordered[job] = wish.name
         return job
+
+    def refine(self, refinement: Refinement, arrays: Arrays) -> None:
+        """Order a better version of an object that is there.
+
+        Args:
+            arrays: the object, as the protocol's ``Submit`` has it; nothing where another job is gone on from.
+
+        Raises:
+            ProtocolError: it cannot be sent as it is.
+        """
+        self._submit(refinement.submission, arrays)
+        self.jobs.ordered[refinement.job] = refinement.name
 
     def preview_picture(self, wish: Wish, arrays: Arrays, basis: Hashable) -> None:
         """Order the picture alone, as a draft.
@@ -211,11 +224,14 @@ class Studio:
     def _order(self, wish: Wish, arrays: Arrays, until: LastStage) -> str:
         job = str(uuid.uuid4())
         asked = Submit(job, wish.prompt, wish.preset, wish.seed, until=until, name=wish.name, negative=wish.negative)
+        self._submit(asked, arrays)
+        return job
+
+    def _submit(self, asked: Submit, arrays: Arrays) -> None:
         self.session.send(asked, arrays)
         self.session.want()
         self.trouble = None
-        self._watched.add(job)
-        return job
+        self._watched.add(asked.job)
 
     def _clear_away(self, job: str) -> None:
         """Take a step toward a discarded draft's end; what runs must stop before it can be forgotten."""

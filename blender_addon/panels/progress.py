@@ -5,7 +5,7 @@ import bpy
 
 from .. import pump
 from ..core.jobs import progress_of, title_of
-from ..scene import target
+from ..scene import target, versions
 from ..translations import said
 from .words import SidebarPanel, draw_fault, draw_sentence, sentence_of
 
@@ -15,8 +15,7 @@ REFERENCE_SCALE, SAMPLES_SCALE = 5, 11
 
 def focused(context: bpy.types.Context) -> str:
     """The job to show: the active object's, or the one that runs; empty if there is none."""
-    chosen = context.object.get(target.JOB, "") if context.object is not None else ""
-    return pump.studio().jobs.in_focus(chosen)
+    return pump.studio().jobs.in_focus(target.job_of(context.object))
 
 
 class DREAMCRAFT3D_PT_progress(SidebarPanel, bpy.types.Panel):
@@ -71,6 +70,8 @@ class DREAMCRAFT3D_PT_progress(SidebarPanel, bpy.types.Panel):
         made = target.find(known.job)
         if made is not None and target.growing(made) and len(made.data.polygons) > 0:
             column.operator("dreamcraft3d.keep", icon="DUPLICATE").job = known.job
+        if made is not None and studio.jobs.may_resume(known.job) and versions.place(made)[0] > 0:
+            column.operator("dreamcraft3d.previous_version", icon="TRIA_LEFT")
         if context.space_data is not None and context.space_data.shading.type in ("SOLID", "WIREFRAME"):
             column.operator("dreamcraft3d.show_colors", icon="SHADING_TEXTURE")
 

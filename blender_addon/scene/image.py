@@ -8,12 +8,27 @@ import numpy as np
 
 from dreamcraft3d_protocol.arrays import Array
 
+from ..core.placement import srgb
+from ..core.png import encode_png
+from ..core.refinement import RefineError
 
-def write_png(image: bpy.types.Image, png: bytes) -> None:
-    """Pack the bytes of a PNG into an image, so that nothing is encoded again, and show it."""
+
+def write_png(image: bpy.types.Image, png: bytes, alpha_of: bpy.types.Image | None = None) -> None:
+    """Pack the bytes of a PNG into an image, so that nothing is encoded again, and show it.
+
+    Args:
+        alpha_of: another image that it shall be as transparent as; then it is encoded again.
+    """
     image.pack(data=png, data_len=len(png))
     image.source = "FILE"
     image.reload()
+    if alpha_of is not None:
+        width, height = image.size
+        values = np.empty(width * height * 4, np.float32)
+        image.pixels.foreach_get(values)
+        values[3::4] = _alpha(alpha_of, height, width).ravel()
+        image.pixels.foreach_set(values)
+        image.pack()
 
 
 def duplicate(image: bpy.types.Image) -> bpy.types.Image:
@@ -26,13 +41,57 @@ def duplicate(image: bpy.types.Image) -> bpy.types.Image:
     return copy
 
 
-def write_pixels(image: bpy.types.Image, pixels: Array) -> None:
-    """Show (H, W, 3) uint8 sRGB, row 0 at the top, which is at the end in Blender."""
+def write_pixels(image: bpy.types.Image, pixels: Array, alpha_of: bpy.types.Image | None = None) -> None:
+    """Show (H, W, 3) uint8 sRGB, row 0 at the top, which is at the end in Blender.
+
+    Args:
+        alpha_of: another image that it is as transparent as; None for opaque.
+    """
     height, width, _ = pixels.shape
     if tuple(image.size) != (width, height):
         image.scale(width, height)
-    image.pixels.foreach_set(_floats(pixels))
+    values = _floats(pixels)
+    if alpha_of is not None:
+        values[3::4] = _alpha(alpha_of, height, width).ravel()
+    image.pixels.foreach_set(values)
     image.update()
+
+
+def is_transparent(image: bpy.types.Image) -> bool:
+    """Whether any pixel is."""
+    width, height = image.size
+    return image.channels == 4 and bool((_alpha(image, height, width) < 1).any())
+
+
+def to_file(image: bpy.types.Image) -> bytes:
+    """Its pixels as the bytes of a PNG, whatever it is kept as, in the sRGB that a screen shows.
+
+    Raises:
+        RefineError: it has no pixels, or several tiles.
+    """
+    width, height = image.size
+    if image.source == "TILED":
+        raise RefineError(f"The image {image.name} has several tiles (UDIM). Choose an object that has one image.")
+    if width * height == 0 or image.channels == 0:
+        raise RefineError(f"The image {image.name} has no pixels; perhaps its file is missing. Find it, or retexture.")
+    values = np.empty(width * height * image.channels, np.float32)
+    image.pixels.foreach_get(values)
+    values = values.reshape(height, width, image.channels)[::-1]
+    colour = values[..., :3] if image.channels >= 3 else values[..., :1]
+    pixels = np.full((height, width, 4), 255, np.uint8)
+    pixels[..., :3] = (np.clip(srgb(colour) if image.is_float else colour, 0, 1) * 255).round()
+    if image.channels == 4:
+        pixels[..., 3] = (np.clip(values[..., 3], 0, 1) * 255).round()
+    return encode_png(pixels)
+
+
+def _alpha(image: bpy.types.Image, height: int, width: int) -> Array:
+    """(height, width) the nearest alphas of an image of four channels, in Blender's order of rows."""
+    columns, rows = image.size
+    values = np.empty(columns * rows * 4, np.float32)
+    image.pixels.foreach_get(values)
+    alpha = values.reshape(rows, columns, 4)[..., 3]
+    return alpha[np.arange(height) * rows // height][:, np.arange(width) * columns // width]
 
 
 def _floats(pixels: Array) -> Array:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import bpy
 from mathutils import Vector
 
-from . import material, target
+from . import material, target, versions
 
 APART = 1.2
 """Between the middles of both, in widths of the object."""
@@ -18,6 +18,7 @@ def beside(made: bpy.types.Object) -> bpy.types.Object:
     copy.data = made.data.copy()
     material.part(copy.data)
     target.let_go(copy)
+    versions.forget(copy)
     for collection in made.users_collection:
         collection.objects.link(copy)
     corners = [made.matrix_world @ Vector(corner) for corner in made.bound_box]

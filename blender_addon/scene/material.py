@@ -11,14 +11,17 @@ from __future__ import annotations
 from typing import Literal
 
 import bpy
+import numpy as np
 
-from .image import duplicate
+from .image import duplicate, is_transparent
 from .mesh import COLOURS
 
 OURS = "dreamcraft3d"
 """Custom property of a material that the add-on made."""
 COLOURED, PAINTED, PICTURE = "dreamcraft3d_coloured", "dreamcraft3d_painted", "dreamcraft3d_picture"
 """Custom properties of a mesh that grows: both materials, and the image of the second, whether they are used now or not."""
+ALPHA = "dreamcraft3d_alpha"
+"""Custom property of a mesh that is painted: an image that its picture is as transparent as, if any."""
 ROUGHNESS = 0.7
 _NODES = {"colours": "ShaderNodeVertexColor", "image": "ShaderNodeTexImage"}
 
@@ -31,6 +34,52 @@ def prepare(mesh: bpy.types.Mesh, name: str) -> None:
     node.layer_name = COLOURS
     mesh[COLOURED], mesh[PAINTED] = coloured, painted
     mesh.materials.append(coloured)
+
+
+def prepare_painting(mesh: bpy.types.Mesh, name: str, uv: str) -> None:
+    """Make the material and the picture of a mesh that is painted by a UV map; it keeps its looks for now."""
+    painted, node = _material(name, "image")
+    tree = painted.node_tree
+    where = tree.nodes.new("ShaderNodeUVMap")
+    where.location, where.uv_map = (-500, 200), uv
+    tree.links.new(where.outputs["UV"], node.inputs["Vector"])
+    node.image = mesh[PICTURE] = bpy.data.images.new(name, 8, 8)
+    mesh[PAINTED] = painted
+    mesh.materials.append(painted)
+
+
+def prepare_repainting(
+    mesh: bpy.types.Mesh, shared: bpy.types.Material, node: bpy.types.ShaderNodeTexImage, picture: bpy.types.Image
+) -> None:
+    """Let a mesh wear a copy of a material, in which one image is the picture that is painted, on all faces.
+
+    Args:
+        node: of the material, with the image that the picture takes the place of.
+    """
+    painted, slots = shared.copy(), mesh.materials
+    painted[OURS] = True
+    painted.node_tree.nodes[node.name].image = mesh[PICTURE] = picture
+    mesh[PAINTED] = painted
+    if is_transparent(node.image):
+        mesh[ALPHA] = node.image
+    if shared in list(slots):
+        slots[list(slots).index(shared)] = painted
+    else:  # the object shows another material in its place
+        slots.append(painted)
+    cover(mesh)
+
+
+def cover(mesh: bpy.types.Mesh) -> None:
+    """Put what the job's mesh wears on all faces, in the place of what earlier jobs made."""
+    slots, faces = mesh.materials, mesh.polygons
+    worn = next((one for one in slots if one is not None and one in (mesh.get(COLOURED), mesh.get(PAINTED))), None)
+    if worn is None:
+        return
+    for number in reversed(range(len(slots))):
+        if slots[number] not in (None, worn) and slots[number].get(OURS):
+            slots.pop(index=number)
+    faces.foreach_set("material_index", np.full(len(faces), list(slots).index(worn), np.int32))
+    mesh.update()
 
 
 def prepared(mesh: bpy.types.Mesh) -> bool:

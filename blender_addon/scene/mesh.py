@@ -8,38 +8,47 @@ import numpy as np
 
 from dreamcraft3d_protocol.arrays import Array
 
-from ..core.placement import linear, standing
+from ..core.placement import linear, placed, standing
 from ..core.previews import Shape
 
 COLOURS = "Color"
 UV = "UVMap"
+SEEN_BY = "dreamcraft3d_seen_by"
+"""Custom property of a mesh that was sent to be sculpted: the nine numbers of the matrix it was seen by, row by row."""
 
 
 def write(mesh: bpy.types.Mesh, shape: Shape) -> None:
     """Bring a mesh up to date with what is stale of a shape. It must not be in edit mode."""
+    matrix = np.array(mesh[SEEN_BY]).reshape(3, 3) if SEEN_BY in mesh else None
+    mirrored = matrix is not None and np.linalg.det(matrix) < 0
     whole = "faces" in shape.stale or len(mesh.vertices) != len(shape.vertices)
     if whole:
-        _write_faces(mesh, shape.faces, len(shape.vertices))
+        _write_faces(mesh, shape.faces[:, ::-1] if mirrored else shape.faces, len(shape.vertices))
     if whole or "positions" in shape.stale:
-        mesh.attributes["position"].data.foreach_set("vector", standing(shape.vertices).ravel())
+        positions = standing(shape.vertices) if matrix is None else placed(shape.vertices, matrix)
+        mesh.attributes["position"].data.foreach_set("vector", positions.ravel())
     if shape.colours is not None and (whole or "colours" in shape.stale):
         _write_colours(mesh, shape.colours)
     if shape.uv is not None and (whole or "texture" in shape.stale):
         layer = mesh.uv_layers.get(UV) or mesh.uv_layers.new(name=UV, do_init=False)
-        layer.uv.foreach_set("vector", np.ascontiguousarray(shape.uv, np.float32).ravel())
+        uv = shape.uv.reshape(-1, 3, 2)[:, ::-1] if mirrored else shape.uv
+        layer.uv.foreach_set("vector", np.ascontiguousarray(uv, np.float32).ravel())
     mesh.update(calc_edges=whole)
     if shape.final:
         mesh.validate()
 
 
 def _write_faces(mesh: bpy.types.Mesh, faces: Array, vertices: int) -> None:
-    """New triangles; all else that the mesh had is gone, but for its materials."""
+    """New triangles, of the material that the first face has; all else that the mesh had is gone."""
+    material = mesh.polygons[0].material_index if len(mesh.polygons) > 0 else 0
     mesh.clear_geometry()
     mesh.vertices.add(vertices)
     mesh.loops.add(faces.size)
     mesh.loops.foreach_set("vertex_index", np.ascontiguousarray(faces, np.int32).ravel())
     mesh.polygons.add(len(faces))
     mesh.polygons.foreach_set("loop_start", np.arange(0, faces.size, 3, dtype=np.int32))
+    if material > 0:
+        mesh.polygons.foreach_set("material_index", np.full(len(faces), material, np.int32))
 
 
 def _write_colours(mesh: bpy.types.Mesh, colours: Array) -> None:

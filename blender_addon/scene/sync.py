@@ -9,7 +9,7 @@ import bpy
 
 from ..core.previews import Shape
 from ..core.studio import Studio
-from . import copies, image, material, mesh, target
+from . import copies, image, material, mesh, painting, target, versions
 
 
 def update(studio: Studio, budget_seconds: float, previews: bool = True) -> int:
@@ -32,7 +32,7 @@ def update(studio: Studio, budget_seconds: float, previews: bool = True) -> int:
             continue
         if not target.writable(made):
             continue
-        if target.remade(made):
+        if target.remade(made) and not painting.uv_of(made.data):
             target.let_go(made)
             continue
         _write(made, shape)
@@ -46,7 +46,8 @@ def update(studio: Studio, budget_seconds: float, previews: bool = True) -> int:
         if time.monotonic() > deadline:
             break
     for job in studio.rejected:
-        target.remove_placeholder(job)
+        if not versions.give_up(job):
+            target.remove_placeholder(job)
     studio.rejected.clear()
     return written
 
@@ -61,6 +62,9 @@ def before_saving() -> None:
 
 
 def _write(made: bpy.types.Object, shape: Shape) -> None:
+    if painting.uv_of(made.data):
+        painting.write(made, shape)
+        return
     if made.data.shape_keys is not None:  # of a shape that is no more
         made.shape_key_clear()
     grown = made.data
@@ -77,6 +81,9 @@ def _write(made: bpy.types.Object, shape: Shape) -> None:
         material.show(grown, material.PAINTED)
     else:
         material.show(grown, material.COLOURED)
+    if not target.showing(made):
+        material.cover(grown)
+        target.shown(made)
 
 
 def _remember(message: str) -> None:

@@ -2,7 +2,8 @@
 """The object a job grows in: made in a collection of its own, looked up afresh each time, never held.
 
 Blender's undo and file loading kill every reference, so an object is known by its job's id alone. While it grows, its mesh
-says so; once it is finished it is the artist's, and nothing here touches it again.
+says so; once it is finished it is the artist's, and nothing here touches it again. The mesh has the id as well, as an object
+may have several versions, each made by a job of its own (``versions.py``).
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from dreamcraft3d_protocol.messages import JobId
 from . import material
 
 JOB = "dreamcraft3d_job"
-"""Custom property of the object: the job's id. It stays, as where the object came from."""
+"""Custom property of the object and its mesh: the job's id. It stays, as where they came from."""
 GROWING = "dreamcraft3d_growing"
-"""Custom property of the mesh: the job's result is not in it yet."""
+"""Custom property of the mesh while the job's result is not in it yet: ``WAITING``, or ``SHOWING`` a preview."""
+WAITING, SHOWING = 1, 2
 WRITTEN = "dreamcraft3d_written"
 """Custom property of the mesh: how many vertices and faces were written into it last."""
 ROOM = "DreamCraft3D"
@@ -43,11 +45,9 @@ def make(
     """
     mesh = bpy.data.meshes.new(name)
     mesh.from_pydata(_CORNERS, _EDGES, [])
-    mesh[GROWING] = True
-    note(mesh)
     material.prepare(mesh, name)
     made = bpy.data.objects.new(name, mesh)
-    made[JOB] = job
+    begin(made, job)
     made.location = context.scene.cursor.location if place is None else place
     made.scale = (size, size, size)
     collection = bpy.data.collections.new(name)
@@ -72,6 +72,13 @@ def select(context: bpy.types.Context, things: Sequence[bpy.types.Object]) -> No
     context.view_layer.objects.active = seen[0]
 
 
+def begin(made: bpy.types.Object, job: str) -> None:
+    """From now on the job grows in the mesh that the object shows."""
+    made[JOB] = made.data[JOB] = job
+    made.data[GROWING] = WAITING
+    note(made.data)
+
+
 def find(job: str) -> bpy.types.Object | None:
     """The object of a job in this file, or None."""
     return next(iter(all_of(job)), None)
@@ -89,9 +96,9 @@ def growing(made: bpy.types.Object) -> bool:
 
 
 def job_of(thing: bpy.types.Object | None) -> str:
-    """The job that an object comes from, or empty."""
+    """The job that made what an object shows, or empty."""
     job = thing.get(JOB) if thing is not None and thing.type == "MESH" else None
-    return job if isinstance(job, str) else ""
+    return job if _is_id(job) else ""
 
 
 def finished(thing: bpy.types.Object | None) -> bool:
@@ -125,16 +132,27 @@ def remade(made: bpy.types.Object) -> bool:
     return list(mesh.get(WRITTEN, [])) not in ([], [len(mesh.vertices), len(mesh.polygons)])
 
 
+def showing(made: bpy.types.Object) -> bool:
+    """Whether something of the job is in it already."""
+    return made.data.get(GROWING) != WAITING
+
+
+def shown(made: bpy.types.Object) -> None:
+    """Something of the job is in it."""
+    made.data[GROWING] = SHOWING
+
+
 def finish(made: bpy.types.Object) -> None:
     """From now on it is the artist's."""
-    for mark in (GROWING, WRITTEN, material.COLOURED, material.PAINTED, material.PICTURE):
+    for mark in (GROWING, WRITTEN, material.COLOURED, material.PAINTED, material.PICTURE, material.ALPHA):
         made.data.pop(mark, None)
 
 
 def let_go(made: bpy.types.Object) -> None:
     """It is the artist's as it is, and no object of a job any longer: the job may be placed again."""
     finish(made)
-    made.pop(JOB, None)
+    for marked in (made, made.data):
+        marked.pop(JOB, None)
 
 
 def remove_placeholder(job: str) -> None:

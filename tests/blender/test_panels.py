@@ -164,6 +164,45 @@ def test_the_backend_panel_tells_the_card_and_its_memory(blender: Any, part: Par
     assert (told.title, told.device, told.memory) == ("Resting", "Processor", "1.0 GB taken, 8.0 GB of 16 GB free")
 
 
+@pytest.mark.parametrize("way", ["RETEXTURE", "REPAINT", "RESCULPT", "GO_ON"])
+@pytest.mark.parametrize("kind", ["none", "mesh", "made here", "text"])
+def test_refine_draws_each_way_for_each_object_and_says_what_is_missing(
+    way: str, kind: str, blender: Any, part: Part
+) -> None:
+    panel, form = part("panels.refine").DREAMCRAFT3D_PT_refine, bpy.context.scene.dreamcraft3d_refine
+    part("pump").studio().jobs.take(JobList((job("done"),)))
+    form.way = way
+    if kind == "none":
+        assert not panel.poll(bpy.context)
+        return
+    (bpy.ops.object.text_add if kind == "text" else bpy.ops.mesh.primitive_cube_add)()
+    if kind == "made here":
+        bpy.context.object["dreamcraft3d_job"] = JOB
+    for chosen in ("SELECTION", "GROUP", "ATTRIBUTE", "IMAGE"):
+        form.part = chosen
+        layout = draw(panel)
+        said = " ".join(layout.said)
+        button = {"GO_ON": "go_on"}.get(way, way.lower())
+        assert f"dreamcraft3d.{button}" in layout.buttons
+        assert ("Type what it shall become." in said) == (kind == "mesh" and way != "GO_ON")
+        assert ("finished no stage" in said) == (kind == "made here" and way == "GO_ON")
+        assert ("Convert the object" in said) == (kind == "text")
+    assert "dreamcraft3d.previous_version" not in layout.buttons
+
+
+def test_an_object_with_versions_says_which_one_it_shows(blender: Any, part: Part) -> None:
+    bpy.ops.mesh.primitive_cube_add()
+    versions = part("scene.versions")
+    with versions.added(bpy.context.object):
+        pass
+    layout = draw(part("panels.refine").DREAMCRAFT3D_PT_refine)
+    assert "Version 2 of 2" in layout.said
+    assert {"dreamcraft3d.previous_version", "dreamcraft3d.next_version"} <= set(layout.buttons)
+    assert not bpy.ops.dreamcraft3d.next_version.poll()
+    assert bpy.ops.dreamcraft3d.previous_version() == {"FINISHED"}
+    assert not bpy.ops.dreamcraft3d.previous_version.poll()
+
+
 def test_all_labels_are_title_case_and_no_description_ends_with_a_period(installed: str, part: Part) -> None:
     small = {"in", "the", "a", "of", "to", "and", "as", "from", "on"}
     for one in part("registration").CLASSES:

@@ -17,6 +17,7 @@ LANGUAGE = "ko_KR"
 FOR_PROGRAMS = {
     # names in Blender, and what is written into files
     "Base Color", "Color", "Surface", "Roughness", "Exported", "{} Colors", "Scripts/python.exe", "DreamCraft3D: {}",
+    "Location", "Rotation", "Scale", "Vector", "NodeReroute",
     "a an the and with of in on at for from under over by to", "{}{}{}:{}:{}\n", "{}{}", "{} {}", "{}",
     # what other programs say, and what is said to them
     "No space left", "Errno 28", "There is not enough space", "ensurepip is not", "No module named venv",
