@@ -103,6 +103,17 @@ def sidebar() -> bpy.types.Region:
     return next(r for r in view()["area"].regions if r.type == "UI")
 
 
+def unfold(module: str, name: str) -> Iterator[Condition]:
+    """A panel of the add-on that is closed at first: open, and in sight."""
+    panel = getattr(sys.modules[f"{ADDON}.panels.{module}"], name)
+    bpy.utils.unregister_class(panel)
+    panel.bl_idname, panel.bl_options = f"{panel.bl_idname}_open", set()
+    bpy.utils.register_class(panel)
+    yield soon()
+    with bpy.context.temp_override(**(view() | {"region": sidebar()})):
+        bpy.ops.view2d.scroll_down(page=True)
+
+
 def name_backend() -> None:
     """Name the Python that has the backend, as an artist may in the preferences."""
     bpy.context.preferences.addons[ADDON].preferences.python = os.environ["BACKEND_PYTHON"]

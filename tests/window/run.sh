@@ -4,8 +4,8 @@
 # Puts Debian trixie's Blender into a folder (WINDOW_ROOT), draws it by software on a virtual screen, installs the add-on's
 # zip (ADDON_ZIP, or built now), lets the scripts beside this one press the buttons, and keeps the screenshots in OUTPUT
 # (out/window): session.py is what an artist does, trouble.py kills the backend's processes and closes Blender, reopened.py
-# opens the file again. SESSIONS names those to run ("session trouble reopened"); others are soak.py, which gives an object no
-# rest while it grows, and clean.py, which installs the backend from the zip (2 GB to download; with the settings that PIP_*
+# opens the file again. SESSIONS names those to run ("session trouble reopened"); others are artist.py and returned.py, a whole
+# afternoon in two halves, soak.py, which gives an object no rest while it grows, and clean.py, which installs the backend from the zip (2 GB to download; with the settings that PIP_*
 # variables hold, and PyTorch from TORCH_INDEX if it is set).
 # Needs root, a network the first time, and the Debian packages debootstrap, xvfb and imagemagick; says so and exits with 77 where one
 # of them is missing. The backend is that of BACKEND_PYTHON (python3), which is shown to Blender where it lies; the add-on starts it.
@@ -111,7 +111,7 @@ contact_sheet() { # of the states: sidebar and page, cut out of what surrounds t
 }
 for session in ${SESSIONS:-session trouble reopened}; do
   file=()
-  [ "$session" != reopened ] || file=(/window/growing.blend)
+  [[ "$session" != reopened && "$session" != returned ]] || file=(/window/growing.blend)
   blender "$session" "${file[@]}"
   [ "$session" != states ] || contact_sheet
 done

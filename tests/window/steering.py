@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import bpy
 
 sys.path.insert(0, os.path.dirname(__file__))
-from driving import ADDON, Condition, install, name_backend, order, press, run, shoot, sidebar, soon, studio, view
+from driving import Condition, install, name_backend, order, press, run, shoot, soon, studio, unfold
 
 
 def job(name: str) -> str:
@@ -19,17 +19,6 @@ def job(name: str) -> str:
 
 def told(name: str) -> str:
     return studio().jobs.state(job(name))
-
-
-def unfold_jobs() -> Iterator[Condition]:
-    """The Jobs panel open, and in sight."""
-    panel = sys.modules[f"{ADDON}.panels.jobs"].DREAMCRAFT3D_PT_jobs
-    bpy.utils.unregister_class(panel)
-    panel.bl_idname, panel.bl_options = f"{panel.bl_idname}_open", set()
-    bpy.utils.register_class(panel)
-    yield soon()
-    with bpy.context.temp_override(**(view() | {"region": sidebar()})):
-        bpy.ops.view2d.scroll_down(page=True)
 
 
 def session() -> Iterator[Condition]:
@@ -45,7 +34,7 @@ def session() -> Iterator[Condition]:
     yield from shoot("s1-running")
     press("dreamcraft3d.move", job=job(third), where="front")
     yield lambda: studio().jobs.by_id[job(third)].position < studio().jobs.by_id[job(second)].position
-    yield from unfold_jobs()
+    yield from unfold("jobs", "DREAMCRAFT3D_PT_jobs")
     yield from shoot("s2-queue-of-three")
     press("dreamcraft3d.keep", job=job(first))
     press("dreamcraft3d.advance", job=job(first))
