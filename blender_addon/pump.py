@@ -84,9 +84,9 @@ def _show(written: bool) -> None:
         _redraw(("WINDOW", "UI"))
     elif _Held.untold and pace.may_tell(now):
         _redraw(("UI",))
-        _redraw_status_bar(_Held.studio)
     else:
         return
+    _redraw_status_bar(_Held.studio)
     pace.told(now)
     _Held.untold = False
 

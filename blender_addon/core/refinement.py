@@ -24,6 +24,7 @@ class Refinement:
         name: of the object, for the artist.
         first: the first stage.
         base, base_stage: the job, and its stage, that is gone on from; or None where the object itself is sent.
+        negative: words for what it shall not be, or empty.
         job: the id of the job that it becomes.
     """
 
@@ -34,6 +35,7 @@ class Refinement:
     first: FirstStage
     base: str | None = None
     base_stage: FirstStage | None = None
+    negative: str = ""
     job: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property
@@ -41,7 +43,7 @@ class Refinement:
         """The message that orders it."""
         return Submit(
             self.job, self.prompt, self.preset, self.seed, self.first, name=self.name, base=self.base,
-            base_stage=self.base_stage,
+            base_stage=self.base_stage, negative=self.negative,
         )  # fmt: skip
 
 

@@ -62,7 +62,8 @@ class RefineOperator:
         if not prompt:
             raise RefineError("Type what the object shall become.")
         seed = self.seed if self.seed >= 0 else form.seed
-        return Refinement(prompt, self.preset or form.preset, seed, made.name[:48], self.first)
+        preset, avoided = self.preset or form.preset, form.negative.strip()
+        return Refinement(prompt, preset, seed, made.name[:48], self.first, negative=avoided)
 
 
 class DREAMCRAFT3D_OT_retexture(RefineOperator, bpy.types.Operator):
@@ -128,7 +129,7 @@ class DREAMCRAFT3D_OT_go_on(RefineOperator, bpy.types.Operator):
             raise RefineError(wrong)
         seed = self.seed if self.seed >= 0 else form.seed
         preset, words = self.preset or form.preset, self.prompt.strip()
-        return Refinement(words, preset, seed, made.name[:48], self.stage, job, self.stage)
+        return Refinement(words, preset, seed, made.name[:48], self.stage, job, self.stage, form.negative.strip())
 
     def prepare(self, context, made, fresh):
         return refine.go_on(made, fresh)

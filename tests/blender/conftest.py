@@ -16,6 +16,7 @@ if "BLENDER_USER_RESOURCES" not in os.environ:  # before bpy is imported anywher
     os.environ["BLENDER_USER_RESOURCES"] = tempfile.mkdtemp(prefix="blender-")
 bpy = pytest.importorskip("bpy")
 from growing import Growing  # noqa: E402 (it imports bpy)
+from refining import Refining  # noqa: E402
 from stage_backend import Stage  # noqa: E402
 
 ADDON = "bl_ext.user_default.dreamcraft3d"
@@ -80,3 +81,11 @@ def stage(blender: Any, part: Callable[[str], ModuleType], tmp_path: Path) -> It
     stage.settle()
     yield stage
     stage.backend.close()
+
+
+@pytest.fixture
+def refining(blender: Any, part: Callable[[str], ModuleType], tmp_path: Path) -> Iterator[Refining]:
+    """An empty file, and a scripted backend for objects that are refined."""
+    made = Refining(part, tmp_path / "data")
+    yield made
+    made.backend.close()

@@ -157,3 +157,24 @@ def values_of(layer: Any, name: str, width: int, count: int) -> np.ndarray:
     values = np.empty(count * width, np.float32)
     layer.foreach_get(name, values)
     return values.reshape(count, width)
+
+
+def png(colour: tuple[float, float, float], size: int = 8) -> bytes:
+    """One colour, written by Blender."""
+    image = bpy.data.images.new("png", size, size)
+    image.pixels.foreach_set(np.tile(np.array([*colour, 1], np.float32), size * size))
+    image.pack()
+    data = bytes(image.packed_file.data)
+    bpy.data.images.remove(image)
+    return data
+
+
+def active() -> Any:
+    return bpy.context.object
+
+
+def shown_image(made: Any) -> Any:
+    """The image that the faces of an object show."""
+    material = made.material_slots[made.data.polygons[0].material_index].material
+    base = next(n for n in material.node_tree.nodes if n.bl_idname == "ShaderNodeBsdfPrincipled").inputs["Base Color"]
+    return base.links[0].from_node.image
