@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pixels as the bytes of a PNG, for pictures that are in no file."""
+"""Pixels as bytes, and as those of a PNG, for pictures that are in no file."""
 
 from __future__ import annotations
 
@@ -9,6 +9,23 @@ import zlib
 import numpy as np
 
 from dreamcraft3d_protocol.arrays import Array
+
+from .placement import srgb
+
+
+def as_bytes(values: Array, linear: bool) -> Array:
+    """(H, W, 1 to 4) floats as (H, W, 4) uint8: sRGB with straight alpha.
+
+    Args:
+        linear: whether they are as Blender keeps float images: linear and multiplied by alpha.
+    """
+    channels = values.shape[-1]
+    alpha = values[..., 3:4] if channels == 4 else np.ones_like(values[..., :1])
+    colour = values[..., :3] if channels >= 3 else np.repeat(values[..., :1], 3, axis=-1)
+    if linear:
+        colour = srgb(colour / np.maximum(alpha, 1e-6))
+    both = np.concatenate([colour, alpha], axis=-1)
+    return np.asarray((np.nan_to_num(both).clip(0, 1) * 255).round(), np.uint8)
 
 
 def encode_png(pixels: Array) -> bytes:

@@ -8,8 +8,7 @@ import numpy as np
 
 from dreamcraft3d_protocol.arrays import Array
 
-from ..core.placement import srgb
-from ..core.png import encode_png
+from ..core.png import as_bytes, encode_png
 from ..core.refinement import RefineError
 
 
@@ -76,13 +75,7 @@ def to_file(image: bpy.types.Image) -> bytes:
         raise RefineError(f"The image {image.name} has no pixels; perhaps its file is missing. Find it, or retexture.")
     values = np.empty(width * height * image.channels, np.float32)
     image.pixels.foreach_get(values)
-    values = values.reshape(height, width, image.channels)[::-1]
-    colour = values[..., :3] if image.channels >= 3 else values[..., :1]
-    pixels = np.full((height, width, 4), 255, np.uint8)
-    pixels[..., :3] = (np.clip(srgb(colour) if image.is_float else colour, 0, 1) * 255).round()
-    if image.channels == 4:
-        pixels[..., 3] = (np.clip(values[..., 3], 0, 1) * 255).round()
-    return encode_png(pixels)
+    return encode_png(as_bytes(values.reshape(height, width, image.channels)[::-1], image.is_float))
 
 
 def _alpha(image: bpy.types.Image, height: int, width: int) -> Array:

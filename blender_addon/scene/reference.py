@@ -10,7 +10,7 @@ import numpy as np
 
 from dreamcraft3d_protocol.arrays import Array
 
-from ..core.png import encode_png
+from ..core.png import as_bytes, encode_png
 from . import capture
 
 MAX_BYTES = 64 << 20
@@ -78,7 +78,7 @@ def _image(image: bpy.types.Image, scene: bpy.types.Scene) -> bytes:
         raise OSError(f"The image {image.name} has no pixels; perhaps its file is missing. Choose another.")
     values = np.empty(width * height * image.channels, np.float32)
     image.pixels.foreach_get(values)
-    return encode_png(_rgba(_reduced(values.reshape(height, width, -1)), image.is_float)[::-1])
+    return encode_png(as_bytes(_reduced(values.reshape(height, width, -1)), image.is_float)[::-1])
 
 
 def _reduced(values: Array) -> Array:
@@ -90,19 +90,3 @@ def _reduced(values: Array) -> Array:
         return values
     whole = values[: rows * square, : columns * square]
     return whole.reshape(rows, square, columns, square, channels).mean(axis=(1, 3))
-
-
-def _rgba(values: Array, linear: bool) -> Array:
-    """(H, W, 1 to 4) floats as (H, W, 4) uint8 sRGB with straight alpha.
-
-    Args:
-        linear: whether they are as Blender keeps float images: linear and multiplied by alpha.
-    """
-    channels = values.shape[-1]
-    alpha = values[..., 3:4] if channels == 4 else np.ones_like(values[..., :1])
-    color = values[..., :3] if channels >= 3 else np.repeat(values[..., :1], 3, axis=-1)
-    if linear:
-        color = color / np.maximum(alpha, 1e-6)
-        color = np.where(color <= 0.0031308, 12.92 * color, 1.055 * np.maximum(color, 0.0031308) ** (1 / 2.4) - 0.055)
-    both = np.concatenate([color, alpha], axis=-1)
-    return (np.nan_to_num(both).clip(0, 1) * 255).round().astype(np.uint8)
