@@ -378,7 +378,7 @@ def test_text_encoders_stay_on_the_processor(
         asked.append(words_device)
         raise InterruptedError
 
-    def encode_prompt(folder: Path, prompt: str, dtype: torch.dtype, device: torch.device, cache: None) -> None:
+    def encode_prompt(folder: Path, prompt: str, dtype: torch.dtype, device: torch.device, **more: object) -> None:
         asked.append(device)
         raise InterruptedError
 

@@ -152,7 +152,7 @@ def test_a_port_that_is_taken_is_a_sentence(backend: Backend, tmp_path: Path) ->
     here = Connection.read(backend.data)
     assert here is not None
     port = here.endpoint.rsplit(":", 1)[1]
-    assert f"The port {port} cannot be had" in refused("--data", str(tmp_path / "data"), "--port", port)
+    assert f"Port {port} of 127.0.0.1 cannot be had" in refused("--data", str(tmp_path / "data"), "--port", port)
 
 
 def test_a_secret_key_that_others_may_read_is_a_sentence(tmp_path: Path) -> None:

@@ -79,7 +79,9 @@ class Supervisor:
         try:
             self._clients = Clients(context, gate, keys_of(data.path), port, address)
         except zmq.ZMQError as error:
-            raise UserError(f"{address}, port {port}, cannot be had: {error}.", "Choose another, or none.") from None
+            raise UserError(
+                f"Port {port} of {address} cannot be had: {zmq.strerror(error.errno)}.", "Choose another, or none."
+            ) from None
         stack.callback(self._clients.close)
         self._engine: Engine = LocalWorker(context, gate, data)
         stack.callback(self._engine.close)
