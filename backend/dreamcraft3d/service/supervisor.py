@@ -80,7 +80,7 @@ class Supervisor:
             self._clients = Clients(context, gate, keys_of(data.path), port, address)
         except zmq.ZMQError as error:
             raise UserError(
-                f"Port {port} of {address} cannot be had: {zmq.strerror(error.errno)}.", "Choose another, or none."
+                f"Port {port} of {address} cannot be had: {error.strerror}.", "Choose another, or none."
             ) from None
         stack.callback(self._clients.close)
         self._engine: Engine = LocalWorker(context, gate, data)
