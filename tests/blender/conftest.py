@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,18 @@ from refining import Refining  # noqa: E402
 from stage_backend import Stage  # noqa: E402
 
 ADDON = "bl_ext.user_default.dreamcraft3d"
+_ended: list[int] = []
+
+
+def pytest_sessionfinish(exitstatus: int) -> None:
+    _ended.append(int(exitstatus))
+
+
+def pytest_unconfigure() -> None:
+    """Before version 5, a Python that has used Blender's own glTF exporter crashes as it ends; so it ends before that."""
+    if _ended and bpy.app.version < (5, 0, 0):
+        sys.stdout.flush()
+        os._exit(_ended[0])
 
 
 @pytest.fixture(scope="session")
