@@ -24,7 +24,7 @@ from tiny_pictures import (
     save_stable_diffusion_xl,
 )
 from torch import Tensor
-from transformers import AutoModelForDepthEstimation, BlipForConditionalGeneration, DPTImageProcessorPil
+from transformers import AutoModelForDepthEstimation, AutoTokenizer, BlipForConditionalGeneration, DPTImageProcessorPil
 
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.picture.blip import caption_by_blip, without_background
@@ -217,12 +217,23 @@ def test_a_caption_depends_on_the_picture_it_is_shown(
         ("a red mushroom on a white background", "a red mushroom"),
         ("a mushroom with white spots", "a mushroom with white spots"),
         ("a chair, against a plain white background", "a chair"),
+        ("a car on a pure white backdrop", "a car"),
+        ("a car on a solid white surface", "a car"),
         ("a cat on a white table", "a cat on a white table"),
         ("a cup with a white surface and a handle", "a cup with a white surface and a handle"),
     ],
 )
 def test_a_caption_does_not_speak_of_the_white_around(said: str, kept: str) -> None:
     assert without_background(said) == kept
+
+
+def test_what_a_caption_says_of_the_background_is_left_out(
+    models: dict[str, Path], rgb: Tensor, mask: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(models["blip"])
+    said = tokenizer("a red mushroom on a white background", return_tensors="pt").input_ids
+    monkeypatch.setattr(BlipForConditionalGeneration, "generate", lambda *_, **__: said)
+    assert caption_by_blip(FramedPicture(rgb, mask), models["blip"]) == "a red mushroom"
 
 
 def test_a_caption_without_weights_gives_a_sentence(
