@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dreamcraft3d.service.gallery import Gallery
+from dreamcraft3d.service.preview_mesh import PREVIEW_FACES
 from dreamcraft3d.service.watching import SAMPLES_SIDE, Watch
 from dreamcraft3d.shape.mesh import Mesh
 from dreamcraft3d_protocol.codec import Received
@@ -86,3 +87,32 @@ def test_who_comes_later_is_shown_the_mesh_and_the_texture_that_is_painted_in_it
     np.testing.assert_array_equal(painted["uv"], uv)
     assert painted["texture"].shape == (4, 6, 3)
     assert (painted["texture"] == 255).all()
+
+
+def waves(u: Tensor, v: Tensor) -> Tensor:
+    return torch.stack([u, v, 0.1 * torch.sin(9 * u) * torch.cos(7 * v)], dim=-1).reshape(-1, 3)
+
+
+def test_of_a_very_fine_mesh_a_preview_has_as_many_triangles_as_are_allowed_and_then_colours_alone() -> None:
+    side = 330
+    u, v = torch.meshgrid(torch.linspace(-1, 1, side), torch.linspace(-1, 1, side), indexing="ij")
+    index = torch.arange(side * side).reshape(side, side)
+    a, b, c, d = index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]
+    faces = torch.cat([torch.stack(corners, dim=-1).reshape(-1, 3) for corners in ((a, b, c), (a, c, d))])
+    vertices = waves(u, v)
+    told: list[Received] = []
+    watch = Watch(JOB, "geometry", lambda message, arrays: told.append((message, arrays)), lambda: False, bool)
+    for colours in (vertices / 2 + 0.5, 0.5 - vertices / 2):
+        watch._next_preview = 0.0
+        watch.shaped("geometry", lambda colours=colours: Mesh(vertices, faces, colours))  # type: ignore[misc]
+    (whole, shown), (painted, repainted) = told
+    assert isinstance(whole, Preview)
+    assert isinstance(painted, Preview)
+    assert (whole.form, painted.form, painted.base) == ("mesh", "colours", whole.topology)
+    assert len(faces) > PREVIEW_FACES
+    assert 0.9 * PREVIEW_FACES < len(shown["faces"]) <= PREVIEW_FACES
+    assert shown["faces"].max() < len(shown["vertices"]) == len(shown["colours"]) == len(repainted["colours"])
+    on_surface = waves(*torch.from_numpy(shown["vertices"][:, :2]).unbind(1))
+    assert float((torch.from_numpy(shown["vertices"]) - on_surface).abs().max()) < 1e-3
+    for sign, sent in ((1, shown), (-1, repainted)):  # colours stay where they are on the surface
+        np.testing.assert_allclose(sent["colours"], 0.5 + sign * shown["vertices"] / 2, atol=0.01)

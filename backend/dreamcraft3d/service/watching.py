@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from dreamcraft3d.pipeline.log import in_rows
+from dreamcraft3d.service.preview_mesh import PreviewMesh
 from dreamcraft3d.service.worker_messages import Progress
 from dreamcraft3d.shape.mesh import Mesh
 from dreamcraft3d_protocol.arrays import Array, Arrays
@@ -56,7 +55,7 @@ class Watch:
         self._stage_started, self._stage_done = 0.0, 0
         self._next_preview = 0.0
         self._seq = 0
-        self._topology = ""
+        self._shape: PreviewMesh | None = None
         self._numbers: dict[str, float] = {}
 
     @property
@@ -112,19 +111,18 @@ class Watch:
         self._tell(shown, {"picture": _pixels(picture)})
 
     def _show(self, stage: str, mesh: Mesh) -> None:
-        vertices, faces = _numbers(mesh.vertices, np.float32), _numbers(mesh.faces, np.int32)
+        shape = PreviewMesh.of(mesh, self._shape)
         colours = mesh.colours if mesh.colours is not None else torch.full_like(mesh.vertices, 0.7)
-        arrays = {"colours": _numbers(colours, np.float32)}
-        topology = hashlib.blake2b(vertices.tobytes() + faces.tobytes(), digest_size=8).hexdigest()
-        if topology != self._topology:
-            whole = arrays | {"vertices": vertices, "faces": faces}
-            self._tell(Preview(self.job, self._next(), stage, "mesh", topology, None), whole)
+        arrays = {"colours": shape.colours(colours)}
+        if shape is not self._shape:
+            whole = arrays | {"vertices": shape.vertices, "faces": shape.faces}
+            self._tell(Preview(self.job, self._next(), stage, "mesh", shape.topology, None), whole)
         elif mesh.uv is None:
-            self._tell(Preview(self.job, self._next(), stage, "colours", topology, topology), arrays)
+            self._tell(Preview(self.job, self._next(), stage, "colours", shape.topology, shape.topology), arrays)
         if mesh.uv is not None and mesh.texture is not None:
-            painted = {"uv": _numbers(mesh.uv, np.float32), "texture": _pixels(mesh.texture)}
-            self._tell(Preview(self.job, self._next(), stage, "texture", topology, topology), painted)
-        self._topology = topology
+            painted = {"uv": mesh.uv.detach().cpu().float().numpy().copy(), "texture": _pixels(mesh.texture)}
+            self._tell(Preview(self.job, self._next(), stage, "texture", shape.topology, shape.topology), painted)
+        self._shape = shape
 
     def _next(self) -> int:
         """The number of the next preview; it grows over restarts of this process, too."""
@@ -139,11 +137,6 @@ class Watch:
         self._progress = Progress(self.job, stage, step, steps, round(self.seconds, 2), eta, sentence)
         self._told_at = time.monotonic()
         self._tell(self._progress, {})
-
-
-def _numbers(tensor: Tensor, dtype: type) -> Array:
-    """A copy on the CPU, which later steps do not change."""
-    return np.array(tensor.detach().cpu().numpy(), dtype, order="C")
 
 
 def _pixels(picture: Tensor) -> Array:
