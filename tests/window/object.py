@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import bpy
+import numpy as np
 
 sys.path.insert(0, os.path.dirname(__file__))
 from driving import (
+    ADDON,
     WORK,
     Condition,
     choose,
@@ -79,6 +82,16 @@ def browser(operator: str, name: str) -> Iterator[Condition]:
     yield soon()
 
 
+def paint() -> Path:
+    """A picture file: a red ball on white."""
+    up, right = np.mgrid[-1:1:256j, -1:1:256j]
+    pixels = np.where((np.hypot(up, right) < 0.8)[..., None], (200, 40, 30, 255), 255).astype(np.uint8)
+    PICTURES.mkdir()
+    path = PICTURES / "ball.png"
+    path.write_bytes(sys.modules[f"{ADDON}.core.png"].encode_png(pixels))
+    return path
+
+
 def dropped() -> Iterator[Condition]:
     """A picture file dragged from Blender's own file browser, in the place of the timeline, into the viewport."""
     area = max((a for a in view()["screen"].areas if a.type == "DOPESHEET_EDITOR"), key=lambda a: a.width)
@@ -106,7 +119,10 @@ def dropped() -> Iterator[Condition]:
         yield soon()
     yield from shoot("o6-dragged")
     event("LEFTMOUSE", "RELEASE", *end)
-    yield soon()
+    yield from shoot("o6-asked")
+    for value in ("PRESS", "RELEASE"):
+        event("LEFTMOUSE", value, *end)
+        yield soon()
     area.ui_type = "TIMELINE"
     yield soon()
 
@@ -117,6 +133,12 @@ def session() -> Iterator[Condition]:
     name_backend()
     yield lambda: studio().session.status.phase == "off"
     form = bpy.context.scene.dreamcraft3d
+    picture = paint()
+    yield from dropped()
+    assert (form.source, form.place, form.picture) == ("FILE", "DROP", str(picture))
+    yield from shoot("o7-dropped")
+    form.source, form.place = "NONE", "CURSOR"
+
     form.prompt, form.preset = "a mushrom", os.environ["SESSION_PRESET"]
     press("dreamcraft3d.generate")
     yield lambda: studio().trouble is not None
@@ -130,23 +152,13 @@ def session() -> Iterator[Condition]:
     yield from dialog("dreamcraft3d.set_size", "o3-size")
     yield from dialog("dreamcraft3d.reduce_faces", "o4-faces")
     assert any(modifier.type == "DECIMATE" for modifier in bpy.data.objects[made].modifiers)
-    PICTURES.mkdir()
     bpy.ops.wm.save_as_mainfile(filepath=str(PICTURES / "scene.blend"))
     yield from browser("dreamcraft3d.save_texture", "o4-save-texture")
     yield from browser("dreamcraft3d.export_glb", "o4-export-glb")
-    assert {path.suffix for path in PICTURES.iterdir()} >= {".png", ".glb"}
+    assert (PICTURES / "Red_Mushroom.png").exists()
+    assert (PICTURES / "Red_Mushroom.glb").exists()
     press("dreamcraft3d.mark_asset")
     assert bpy.data.objects[made].asset_data is not None
-
-    (PICTURES / "scene.blend").unlink()
-    for path in PICTURES.iterdir():
-        if path.suffix == ".glb":
-            path.unlink()
-    picture = next(PICTURES.iterdir())
-    yield from dropped()
-    assert (form.source, form.place, form.picture) == ("FILE", "DROP", str(picture))
-    yield from shoot("o7-dropped")
-    form.source = "NONE"
 
     choose(made)
     yield from unfold("refine", "DREAMCRAFT3D_PT_refine")
