@@ -167,7 +167,7 @@ def session() -> Iterator[Condition]:
     yield from shoot("o8-refine")
     press("dreamcraft3d.resculpt", prompt="a brown bear", preset=os.environ["SESSION_PRESET"])
     yield lambda: newest().prompt == "a brown bear" and state() == "running"
-    yield lambda: stage() == "coarse" and newest().step > 2
+    yield lambda: stage() == "geometry" and newest().step > 2
     yield from shoot("o9-sculpted-again")
     yield from led_on()
     assert bpy.data.objects[made].data != before
