@@ -93,11 +93,12 @@ def paint() -> Path:
 
 
 def dropped() -> Iterator[Condition]:
-    """A picture file dragged from Blender's own file browser, in the place of the timeline, into the viewport."""
-    area = max((a for a in view()["screen"].areas if a.type == "DOPESHEET_EDITOR"), key=lambda a: a.width)
+    """A picture file dragged from Blender's own file browser, in the place of the properties, into the viewport."""
+    area = next(area for area in view()["screen"].areas if area.type == "PROPERTIES")
     area.ui_type = "FILES"
     yield soon()
     files = area.spaces.active
+    files.show_region_toolbar = False
     files.params.directory = str(PICTURES).encode()
     files.params.display_type = "LIST_VERTICAL"
     yield soon()
@@ -123,7 +124,7 @@ def dropped() -> Iterator[Condition]:
     for value in ("PRESS", "RELEASE"):
         event("LEFTMOUSE", value, *end)
         yield soon()
-    area.ui_type = "TIMELINE"
+    area.ui_type = "PROPERTIES"
     yield soon()
 
 
