@@ -109,13 +109,14 @@ def dropped() -> Iterator[Condition]:
     yield from shoot("o5-file-browser")
     listed = next(region for region in area.regions if region.type == "WINDOW")
     scene = view()["region"]
-    start = listed.x + 40, listed.y + listed.height - 32
+    start = listed.x + 18, listed.y + listed.height - 32
     end = scene.x + scene.width // 3, scene.y + scene.height // 4
-    event("MOUSEMOVE", "NOTHING", *start)
-    yield soon()
+    for hover in (6, 3, 0):
+        event("MOUSEMOVE", "NOTHING", start[0] + hover, start[1])
+        yield soon()
     event("LEFTMOUSE", "PRESS", *start)
     yield soon()
-    for share in (0.05, 0.1, 0.3, 0.6, 0.9, 1.0):
+    for share in (0.01, 0.02, 0.1, 0.3, 0.6, 0.9, 1.0):
         event("MOUSEMOVE", "NOTHING", *(a + share * (b - a) for a, b in zip(start, end, strict=True)))
         yield soon()
     yield from shoot("o6-dragged")
