@@ -12,6 +12,7 @@ from typing import Any
 
 import bpy
 import pytest
+from fake_layout import draw
 
 Part = Callable[[str], ModuleType]
 LANGUAGE = "ko_KR"
@@ -127,6 +128,16 @@ def test_a_word_that_blender_has_untranslated_is_looked_up_in_the_add_ons_own_co
     source = part("props.form").DREAMCRAFT3D_PG_form.bl_rna.properties["source"]
     assert source.translation_context == own
     assert own in part("translations").CONTEXTS
+
+
+def test_why_an_object_cannot_be_refined_is_said_in_korean(
+    blender: Any, part: Part, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("panels.refine", "panels.words"):
+        monkeypatch.setattr(part(name), "said", lambda text: part("translations").translate(text, LANGUAGE))
+    bpy.ops.curve.primitive_bezier_curve_add()
+    panel = draw(part("panels.refine").DREAMCRAFT3D_PT_refine)
+    assert "먼저 오브젝트를 메쉬로" in " ".join(panel.said)
 
 
 def test_in_english_nothing_is_translated(blender: Any, part: Part) -> None:
