@@ -5,6 +5,8 @@
 COMPOSED: dict[str, str] = {
     "About {}": "약 {0}",
     "40 characters": "40자",
+    "{}, {} of memory": "{0}, 메모리 {1}",
+    "{} left in this stage, {} until it is done": "이 단계의 남은 시간: {0}, 완료까지 {1}",
 }
 """Sentences that are not in the source as they are shown."""
 
