@@ -1,7 +1,7 @@
 """Write the Blender extension and the backend's wheel: ``python build_addon.py [--output dist] [--all-platforms]``.
 
 dist/dreamcraft3d-VERSION.zip is what an artist installs: ``blender_addon/``, the wheels that it needs for Blender's Python
-3.11 and 3.13, the protocol as a wheel, and the backend's wheel, from which the add-on installs the backend, with a pip,
+(3.11, 3.13, 3.14), the protocol as a wheel, and the backend's wheel, from which the add-on installs the backend, with a pip,
 which not every Blender's Python has.
 """
 
@@ -22,8 +22,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-PYTHONS = ("3.11", "3.13")
-"""Of Blender 4.2 to 5.0, and from 5.1 on."""
+PYTHONS = ("3.11", "3.13", "3.14")
+"""Of Blender 4.2 to 5.0, from 5.1 on, and of the builds of Linux distributions."""
 BINARY = ("pyzmq>=26", "msgpack>=1.0.8", "platformdirs>=4")
 PLATFORMS = (
     ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64"),

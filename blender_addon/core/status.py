@@ -28,10 +28,6 @@ DEVICES = {"cpu": "Processor", "cuda": "Graphics Card"}
 OLDER_ADDON = (
     "This add-on is older than the backend. Install its newer zip in Preferences, Get Extensions, Install from Disk."
 )
-UNKNOWN_KEY = (
-    "{host} does not know this add-on's key. Copy it, and send it to whoever runs the backend there, who lets you in by: "
-    "dreamcraft3d keys add NAME KEY"
-)
 
 
 @dataclass(frozen=True)
@@ -129,8 +125,11 @@ def _remote_status(client: Client, worker: Worker | None, remote: Remote) -> Sta
     if client.state == "open":
         return _open(worker, mend="reconnect")
     if client.state == "refused" and client.refusal == "key":
-        sentence = UNKNOWN_KEY.format(host=remote.host)
-        return Status("refused", "Not Let In", sentence, "copy_key")
+        unknown = (
+            f"{remote.host} does not know this add-on's key. Copy it, and send it to whoever runs the backend there, "
+            "who lets you in by: dreamcraft3d keys add NAME KEY"
+        )
+        return Status("refused", "Not Let In", unknown, "copy_key")
     if client.state == "refused" and client.refusal == "client_version":
         return Status("refused", "Not Let In", OLDER_ADDON, "open_extensions")
     if client.state == "refused" and client.refusal == "version":

@@ -12,8 +12,9 @@ def draw_models(context, layout, models, connected):
     if models is None or not connected:
         draw_sentence(context, layout, "The backend tells which models it has once it runs.")
         return
-    about = "For larger presets; Embedded and Draft need none. They lie in"
-    draw_sentence(context, layout, f"{about} {models.folder}, where {models.free_gigabytes:.0f} GB are free.")
+    free = f"{models.free_gigabytes:.0f}"
+    about = f"For larger presets; Demo and Draft need none. They lie in {models.folder}, where {free} GB are free."
+    draw_sentence(context, layout, about)
     for model in models.models:
         box = layout.box().column(align=True)
         draw_model(box, model, models.free_gigabytes)

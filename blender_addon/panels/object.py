@@ -20,7 +20,8 @@ class DREAMCRAFT3D_PT_object(SidebarPanel, bpy.types.Panel):
 
     def draw(self, context):
         layout = self.layout
-        count = said(f"{len(context.object.data.polygons):,} faces")
+        shown = context.object.evaluated_get(context.view_layer.depsgraph).data
+        count = said(f"{len(shown.polygons):,} faces")
         layout.label(text=f"{context.object.name} ({count})", icon="MESH_ICOSPHERE", translate=False)
         column = layout.column(align=True)
         column.operator("dreamcraft3d.set_size", text="Set Size...", icon="FULLSCREEN_ENTER")

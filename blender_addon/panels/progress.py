@@ -51,7 +51,7 @@ class DREAMCRAFT3D_PT_progress(SidebarPanel, bpy.types.Panel):
         column.progress(factor=progress.job.factor, text=said(progress.job.text), translate=False)
         if known.state != "done":
             column.progress(factor=progress.stage.factor, text=said(progress.stage.text), translate=False)
-            for sentence in (progress.step, progress.eta) if progress.step else (known.sentence,):
+            for sentence in filter(None, (progress.step, progress.eta) if progress.step else (known.sentence,)):
                 draw_sentence(context, layout, sentence)
         if known.job in studio.previews.stale():
             made = target.find(known.job)

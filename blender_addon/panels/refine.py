@@ -53,7 +53,7 @@ class DREAMCRAFT3D_PT_refine(SidebarPanel, bpy.types.Panel):
         )
         missing = unfit(made) or missing
         if missing:
-            draw_sentence(context, layout, missing.rstrip(".") + ".", "INFO")
+            draw_sentence(context, layout, said(missing).rstrip(".") + ".", "INFO")
         column = layout.column()
         column.enabled = not missing
         column.scale_y = 1.3

@@ -4,6 +4,8 @@
 import bpy
 from bpy.props import EnumProperty, FloatProperty, FloatVectorProperty, IntProperty, PointerProperty, StringProperty
 
+from ..translations import OWN
+
 MAX_SEED = 2**31 - 1
 MAX_VARIATIONS = 8
 SOURCES = (
@@ -29,7 +31,7 @@ class DREAMCRAFT3D_PG_form(bpy.types.PropertyGroup):
     )
     source: EnumProperty(
         name="Picture From", description="A picture of the object from its front, instead of words or with them",
-        items=SOURCES, default="NONE",
+        items=SOURCES, default="NONE", translation_context=OWN,
     )  # fmt: skip
     picture: StringProperty(name="File", description="A picture file; you can also drop one here", subtype="FILE_PATH")
     image: PointerProperty(

@@ -17,8 +17,10 @@ import bpy
 from . import ko_KR
 
 LANGUAGES: dict[str, Mapping[str, str]] = {"ko_KR": ko_KR.WORDS}
-CONTEXTS = ("*", "Operator")
-"""Where Blender looks a word up: everywhere, and on buttons."""
+OWN = "DreamCraft3D"
+"""The context of words that Blender has in its own catalogue, untranslated or meant otherwise."""
+CONTEXTS = ("*", "Operator", OWN)
+"""Where Blender looks a word up: everywhere, on buttons, and where a property names the context."""
 UNIT_LETTERS = 3
 
 

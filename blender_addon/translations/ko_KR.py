@@ -5,6 +5,8 @@
 COMPOSED: dict[str, str] = {
     "About {}": "약 {0}",
     "40 characters": "40자",
+    "{}, {} of memory": "{0}, 메모리 {1}",
+    "{} left in this stage, {} until it is done": "이 단계의 남은 시간: {0}, 완료까지 {1}",
 }
 """Sentences that are not in the source as they are shown."""
 
@@ -266,6 +268,7 @@ WORDS = COMPOSED | {
     "This add-on is older than the backend. Install its newer zip in Preferences, Get Extensions, Install from Disk.": "이 애드온이 백엔드보다 오래되었습니다. 환경 설정의 확장 기능 받기에서 디스크에서 설치로 새 zip을 설치하세요.",
     "The Python that was named has an older backend than this add-on. Bring it up to date there, or name none.": "적어 둔 파이썬의 백엔드가 이 애드온보다 오래되었습니다. 그곳에서 업데이트하거나 칸을 비우세요.",
     "The backend is older than this add-on, which brings a newer one.": "백엔드가 이 애드온보다 오래되었습니다. 애드온에 새 백엔드가 들어 있습니다.",
+    "{} does not know this add-on's key. Copy it, and send it to whoever runs the backend there, who lets you in by: dreamcraft3d keys add NAME KEY": "{0}이(가) 이 애드온의 키를 모릅니다. 키를 복사해 그곳의 관리자에게 보내세요. 관리자는 이렇게 접속을 허락합니다: dreamcraft3d keys add NAME KEY",
     "The backend on {} is older than this add-on. Whoever runs it there can update it.": "{0}의 백엔드가 이 애드온보다 오래되었습니다. 그곳의 관리자가 업데이트할 수 있습니다.",
     "Resting": "쉬는 중",
     "{} of {} free": "{1} 중 {0} 남음",
@@ -324,6 +327,17 @@ WORDS = COMPOSED | {
     "The doctor looks at this computer: graphics card, kernels, weights, disk.": "이 컴퓨터를 살펴봅니다: 그래픽 카드, 커널, 가중치, 디스크.",
     "Counting": "세는 중",
     "Looking": "살펴보는 중",
+    # --- the connection ---
+    "Looking for the backend.": "백엔드를 찾는 중입니다.",
+    "The backend is not running.": "백엔드가 실행되고 있지 않습니다.",
+    "Nobody listens where the backend should be.": "백엔드가 있어야 할 곳에서 응답이 없습니다.",
+    "The connection to the backend broke.": "백엔드와의 연결이 끊어졌습니다.",
+    "What answers there is not this backend, or has another key.": "그곳에서 응답하는 것이 이 백엔드가 아니거나 키가 다릅니다.",
+    "The backend has forgotten this connection.": "백엔드가 이 연결을 잊었습니다.",
+    "The backend was silent for {} s.": "백엔드가 {0}초 동안 응답하지 않았습니다.",
+    "The connection was closed.": "연결을 닫았습니다.",
+    "A message could not be read: {}": "메시지를 읽을 수 없습니다: {0}",
+    "The backend does not know this client's key; enrol it there.": "백엔드가 이 클라이언트의 키를 모릅니다. 그곳에 등록하세요.",
     # --- models ---
     "Download": "내려받기",
     "Download this model to where the backend is": "이 모델을 백엔드가 있는 곳에 내려받습니다",
@@ -338,8 +352,7 @@ WORDS = COMPOSED | {
     "The backend has told of no such model.": "백엔드가 알려 준 모델 중에 그런 것은 없습니다.",
     "Read the License": "라이선스 읽기",
     "The license of {} must be accepted first.": "먼저 {0}의 라이선스에 동의해야 합니다.",
-    "For larger presets; Embedded and Draft need none. They lie in": "더 큰 프리셋을 위한 것으로, 내장과 초안에는 필요 없습니다. 놓이는 곳:",
-    "{} {}, where {} GB are free.": "{0} {1} (남은 자리 {2}GB).",
+    "For larger presets; Demo and Draft need none. They lie in {}, where {} GB are free.": "더 큰 프리셋을 위한 것으로, 데모와 초안에는 필요 없습니다. {0}에 놓이며, {1}GB가 남아 있습니다.",
     "The backend tells which models it has once it runs.": "백엔드가 실행되면 어떤 모델이 있는지 알려 줍니다.",
     "{}, for {}": "{0}, {1}용",
     "{} GB, {}": "{0}GB, {1}",

@@ -76,7 +76,7 @@ def test_a_size_is_the_larger_side_and_neither_children_nor_parents_move(made: A
     assert np.allclose(np.array(child.matrix_world), np.array(before), atol=1e-5)
 
 
-def test_faces_are_reduced_by_one_modifier_that_can_be_undone(made: Any) -> None:
+def test_faces_are_reduced_by_one_modifier_that_can_be_undone(made: Any, part: Part) -> None:
     before = len(made.data.polygons)
     for faces in (500, 200):
         assert bpy.ops.dreamcraft3d.reduce_faces(faces=faces) == {"FINISHED"}
@@ -84,6 +84,8 @@ def test_faces_are_reduced_by_one_modifier_that_can_be_undone(made: Any) -> None
         shown = active().evaluated_get(bpy.context.evaluated_depsgraph_get()).data
         assert abs(len(shown.polygons) - faces) <= 2
         assert len(active().modifiers) == 1
+        panel = draw(part("panels.object").DREAMCRAFT3D_PT_object)
+        assert f"Red Mushroom ({len(shown.polygons)} faces)" in panel.said
     assert len(active().data.polygons) == before
     bpy.ops.ed.undo()
     bpy.ops.ed.undo()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +12,7 @@ from typing import Any
 
 import bpy
 import pytest
+from fake_layout import draw
 
 Part = Callable[[str], ModuleType]
 LANGUAGE = "ko_KR"
@@ -31,6 +33,13 @@ FOR_PROGRAMS = {
     "a tick failed",
 }  # fmt: skip
 """Strings in the source that look as if they were shown, and are not."""
+
+
+def sources(part: Part) -> list[Path]:
+    """The add-on's files, and the protocol's client, which has sentences for the artist, too."""
+    client = sys.modules["dreamcraft3d_protocol.client"].__file__ or ""
+    root = Path(part("pump").__file__ or "").parent
+    return [Path(client), *(file for file in root.rglob("*.py") if "translations" not in file.parts)]
 
 
 def sentences(file: Path) -> Iterator[str]:
@@ -75,17 +84,13 @@ def test_all_labels_and_tooltips_have_their_korean(words: dict[str, str], part: 
 
 
 def test_all_sentences_have_their_korean(words: dict[str, str], part: Part) -> None:
-    root = Path(part("pump").__file__ or "").parent
-    files = [file for file in root.rglob("*.py") if "translations" not in file.parts]
-    shown = {text for file in files for text in sentences(file)} - FOR_PROGRAMS
+    shown = {text for file in sources(part) for text in sentences(file)} - FOR_PROGRAMS
     assert len(shown) > 100
     assert sorted(shown - words.keys()) == []
 
 
 def test_no_translation_is_left_of_a_sentence_that_is_said_no_more(words: dict[str, str], part: Part) -> None:
-    root = Path(part("pump").__file__ or "").parent
-    files = [file for file in root.rglob("*.py") if "translations" not in file.parts]
-    said = {text for file in files for text in sentences(file)}
+    said = {text for file in sources(part) for text in sentences(file)}
     said |= {text for one in part("registration").CLASSES for text in labels(one)}
     assert sorted(words.keys() - said - set(part("translations.ko_KR").COMPOSED)) == []
 
@@ -106,11 +111,36 @@ def test_a_translation_has_the_places_of_its_key_and_no_word_is_left_out(words: 
         ("3 min left in this stage", "이 단계의 남은 시간: 3분"),
         ("There is no picture at /a b/egg, 2.png. Choose another, or clear the field.",
          "/a b/egg, 2.png에 그림이 없습니다. 다른 그림을 고르거나 칸을 비우세요."),
+        ("About 40 s, 1.5 GB of memory", "약 40초, 메모리 1.5GB"),
+        ("7 s left in this stage, 2 min until it is done", "이 단계의 남은 시간: 7초, 완료까지 2분"),
+        ("1.5 GB of memory", "메모리 1.5GB"),
+        ("The connection to the backend broke. Trying again.", "백엔드와의 연결이 끊어졌습니다. 다시 시도합니다."),
+        ("For larger presets; Demo and Draft need none. They lie in /a b/models, where 182 GB are free.",
+         "더 큰 프리셋을 위한 것으로, 데모와 초안에는 필요 없습니다. /a b/models에 놓이며, 182GB가 남아 있습니다."),
         ("A sentence of the backend.", "A sentence of the backend."),
     ],
 )  # fmt: skip
 def test_a_sentence_is_translated_with_what_is_filled_in(english: str, korean: str, part: Part, installed: str) -> None:
     assert part("translations").translate(english, LANGUAGE) == korean
+
+
+def test_a_word_that_blender_has_untranslated_is_looked_up_in_the_add_ons_own_context(
+    words: dict[str, str], part: Part
+) -> None:
+    own = part("translations").OWN
+    source = part("props.form").DREAMCRAFT3D_PG_form.bl_rna.properties["source"]
+    assert source.translation_context == own
+    assert own in part("translations").CONTEXTS
+
+
+def test_why_an_object_cannot_be_refined_is_said_in_korean(
+    blender: Any, part: Part, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("panels.refine", "panels.words"):
+        monkeypatch.setattr(part(name), "said", lambda text: part("translations").translate(text, LANGUAGE))
+    bpy.ops.curve.primitive_bezier_curve_add()
+    panel = draw(part("panels.refine").DREAMCRAFT3D_PT_refine)
+    assert "먼저 오브젝트를 메쉬로" in " ".join(panel.said)
 
 
 def test_in_english_nothing_is_translated(blender: Any, part: Part) -> None:

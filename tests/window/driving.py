@@ -41,6 +41,14 @@ def press(operator: str, **properties: Any) -> None:
     assert done == {"FINISHED"}, (operator, done)
 
 
+def choose(name: str) -> None:
+    """An object of this name, selected and active."""
+    layer = view()["window"].view_layer
+    for one in layer.objects:
+        one.select_set(one.name == name)
+    layer.objects.active = bpy.data.objects[name]
+
+
 def soon() -> Condition:
     """After some frames have been drawn."""
     left = [FRAMES_BEFORE_SHOT]
@@ -79,7 +87,8 @@ def stage() -> str:
 
 
 def install() -> Iterator[Condition]:
-    """The add-on installed, the sidebar open on its tab, an empty scene."""
+    """The add-on installed, the sidebar open on its tab, an empty scene, in the language that was asked for."""
+    bpy.context.preferences.view.language = os.environ["SESSION_LANGUAGE"]
     bpy.ops.extensions.package_install_files(
         filepath=str(WORK / "addon.zip"), repo="user_default", enable_on_install=True
     )

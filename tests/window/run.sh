@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Sessions in a real Blender window, with screenshots: tests/window/run.sh [OUTPUT]
 #
-# Puts Debian trixie's Blender into a folder (WINDOW_ROOT), draws it by software on a virtual screen, installs the add-on's
-# zip (ADDON_ZIP, or built now), lets the scripts beside this one press the buttons, and keeps the screenshots in OUTPUT
-# (out/window): session.py is what an artist does, trouble.py kills the backend's processes and closes Blender, reopened.py
-# opens the file again. SESSIONS names those to run ("session trouble reopened"); others are artist.py and returned.py, a whole
-# afternoon in two halves, soak.py, which gives an object no rest while it grows, and clean.py, which installs the backend from the zip (2 GB to download; with the settings that PIP_*
-# variables hold, and PyTorch from TORCH_INDEX if it is set).
+# Puts Debian's Blender into a folder (WINDOW_ROOT), draws it by software on a virtual screen, installs the add-on's zip
+# (ADDON_ZIP, or built now), lets the scripts beside this one press the buttons, and keeps the screenshots in OUTPUT (out/window):
+# session.py is what an artist does, trouble.py kills the backend's processes and closes Blender, reopened.py opens the file again.
+# SESSIONS names those to run ("session trouble reopened"); others are artist.py and returned.py, a whole afternoon in two halves,
+# object.py, what is done with a finished object, soak.py, which gives an object no rest while it grows, and clean.py, which
+# installs the backend from the zip (2 GB to download; with the settings that PIP_* variables hold, and PyTorch from TORCH_INDEX
+# if it is set). SESSION_LANGUAGE is that of the interface (ko_KR). WINDOW_SUITE=sid takes Blender 5.2 of Debian's sid instead of
+# trixie's 4.3.
 # Needs root, a network the first time, and the Debian packages debootstrap, xvfb and imagemagick; says so and exits with 77 where one
 # of them is missing. The backend is that of BACKEND_PYTHON (python3), which is shown to Blender where it lies; the add-on starts it.
 set -euo pipefail
@@ -14,7 +16,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 checkout=$(cd "$here/../.." && pwd)
 output=$(realpath -m "${1:-$checkout/out/window}")
-root=${WINDOW_ROOT:-$HOME/.cache/dreamcraft3d-window}
+root=${WINDOW_ROOT:-$HOME/.cache/dreamcraft3d-window${WINDOW_SUITE:+-$WINDOW_SUITE}}
 python=$(command -v "${BACKEND_PYTHON:-python3}")
 environment=$("$python" -c 'import sys; print(sys.prefix)')
 base=$("$python" -c 'import os, sys; print(os.path.realpath(sys.base_prefix))')
@@ -33,14 +35,15 @@ bind() { # FOLDER [PLACE]: shows a folder of this system in the other one
   bound=("$root${2:-$1}" "${bound[@]}")
 }
 install_blender() {
-  [ -e "$root/etc/debian_version" ] || debootstrap --variant=minbase trixie "$root" >"$output/debootstrap.log" 2>&1 ||
+  [ -e "$root/etc/debian_version" ] || debootstrap --variant=minbase "${WINDOW_SUITE:-trixie}" "$root" >"$output/debootstrap.log" 2>&1 ||
     skip "Debian could not be fetched; see $output/debootstrap.log."
   bind /proc
   bind /dev
   if [ ! -x "$root/usr/bin/blender" ]; then
     cp /etc/resolv.conf "$root/etc/resolv.conf"
     DEBIAN_FRONTEND=noninteractive chroot "$root" apt-get install -y --no-install-recommends \
-      blender python3-numpy libgl1 libgl1-mesa-dri libegl1 >"$output/apt.log" 2>&1 || skip "Blender could not be fetched; see $output/apt.log."
+      blender python3-numpy python3-cattr python3-requests libgl1 libgl1-mesa-dri libegl1 \
+      >"$output/apt.log" 2>&1 || skip "Blender could not be fetched; see $output/apt.log."
   fi
 }
 
@@ -93,9 +96,9 @@ blender() { # SCRIPT [FILE]
   local status=0 seconds=${SESSION_SECONDS:-600}
   env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/window/home DISPLAY="$display" LIBGL_ALWAYS_SOFTWARE=1 HF_HUB_OFFLINE=1 \
     BACKEND_PYTHON="$python" SESSION_PROMPT="${SESSION_PROMPT:-a red mushroom}" SESSION_PRESET="${SESSION_PRESET:-window}" \
-    SESSION_SECONDS="$seconds" CHECKOUT="$checkout" TORCH_INDEX="${TORCH_INDEX:-}" "${pip_settings[@]}" \
-    timeout $((seconds + 30)) chroot "$root" blender "${@:2}" --window-geometry 0 0 1600 900 --python-exit-code 1 \
-    --python "/window/$1.py" >"$output/$1.log" 2>&1 || status=$?
+    SESSION_SECONDS="$seconds" SESSION_LANGUAGE="${SESSION_LANGUAGE:-en_US}" CHECKOUT="$checkout" TORCH_INDEX="${TORCH_INDEX:-}" "${pip_settings[@]}" \
+    timeout $((seconds + 30)) chroot "$root" blender "${@:2}" --window-geometry 0 0 1600 900 --enable-event-simulate \
+    --python-exit-code 1 --python "/window/$1.py" >"$output/$1.log" 2>&1 || status=$?
   cp "$work"/shots/*.png "$output/" 2>/dev/null || true
   echo "$1:"
   tail -n 5 "$output/$1.log"

@@ -12,14 +12,13 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from typing import Any
 
 import bpy
 import numpy as np
 
 sys.path.insert(0, os.path.dirname(__file__))
 from belongings import fingerprint
-from driving import ADDON, SECONDS, Condition, install, press, run, shoot, soon, state, studio, view
+from driving import ADDON, SECONDS, Condition, choose, install, press, run, shoot, soon, state, studio, view
 
 JOB = str(uuid.UUID(int=1))
 ROUNDS = 3
@@ -73,11 +72,8 @@ class Stream:
         return 0.1
 
     def finish(self) -> None:
-        image = bpy.data.images.new("png", 64, 64)
-        image.generated_type = "COLOR_GRID"
-        image.pack()
-        self.png = np.frombuffer(bytes(image.packed_file.data), np.uint8)
-        bpy.data.images.remove(image)
+        encode_png = sys.modules[f"{ADDON}.core.png"].encode_png
+        self.png = np.frombuffer(encode_png(np.full((64, 64, 4), (200, 60, 40, 255), np.uint8)), np.uint8)
         self.finished = True
         self.tell("done")
 
@@ -89,15 +85,6 @@ class Errors(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.said.append(logging.Formatter().format(record))
-
-
-def choose(name: str) -> Any:
-    """An object of this name, selected and active."""
-    layer = view()["window"].view_layer
-    for one in layer.objects:
-        one.select_set(one.name == name)
-    layer.objects.active = bpy.data.objects[name]
-    return layer.objects.active
 
 
 def shape(name: str) -> bytes:

@@ -115,6 +115,7 @@ def states() -> Iterator[Condition]:
     """Step by step."""
     sys.path[:0] = [os.environ["CHECKOUT"], os.path.join(os.environ["CHECKOUT"], "tests")]
     yield from install()
+    preferences().data = str(WORK / "scripted")  # not that of a session before
     yield from side_by_side()
     unfold()
     yield lambda: phase() == "missing"

@@ -46,6 +46,7 @@ def session() -> Iterator[Condition]:
     yield from shoot("s4-all-paused")
     press("dreamcraft3d.cancel", job=job(second))
     press("dreamcraft3d.cancel", job=job(third))
+    yield lambda: told(second) == told(third) == "cancelled"
     press("dreamcraft3d.resume_all")
     yield lambda: told(first) == "running"
     press("dreamcraft3d.advance", job=job(first))
@@ -53,6 +54,7 @@ def session() -> Iterator[Condition]:
     yield from shoot("s5-going-on")
     press("dreamcraft3d.advance", job=job(first))
     yield lambda: told(first) == "done"
+    assert told(second) == told(third) == "cancelled"
     yield soon()
     yield from shoot("s6-done")
 

@@ -218,4 +218,5 @@ def _unknown_words(unknown: list[str], vocabulary: Collection[str], synonyms: di
     quoted = [f'"{word}"' for word in unknown]
     listed = " and ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
     hint = f"Did you mean: {', '.join(dict.fromkeys(near))}?" if near else "Try a plainer word, or another preset."
-    return UserError(f"The embedded priors do not know the word{'s' if len(unknown) > 1 else ''} {listed}.", hint)
+    words = "words" if len(unknown) > 1 else "word"
+    return UserError(f"The small models of Demo and Draft do not know the {words} {listed}.", hint)
