@@ -106,6 +106,7 @@ def _description(entry: Any) -> tuple[str, np.dtype[Any], tuple[int, ...]]:
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise ProtocolError(f"The array {name!r} must be one of {', '.join(DTYPES)}.")
     whole = isinstance(shape, list) and len(shape) <= 4 and all(type(n) is int and 0 <= n < 2**31 for n in shape)
-    if not whole:
+    # numpy refuses some shapes by their sides alone, though one of them is 0 and no bytes are needed
+    if not whole or math.prod(n or 1 for n in shape) > MAX_BYTES:
         raise ProtocolError(f"The array {name!r} has no shape that can be.")
     return name, np.dtype(f"<{DTYPES[dtype]}"), tuple(shape)

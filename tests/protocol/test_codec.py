@@ -107,6 +107,10 @@ BROKEN: dict[str, tuple[Callable[[], list[bytes]], str]] = {
     "a header that is too long": (lambda: [b"\x00" * (MAX_HEADER_BYTES + 1)], "too long"),
     "no kind": (lambda: [header(Ping(), kind=...)], "no message of the kind None"),
     "a kind that is not text": (lambda: [header(Ping(), kind=[1])], "no message of the kind"),
+    "sides that overflow beside one of 0": (
+        lambda: [header(SUBMIT, [described(shape=[0, 2**31 - 1, 2**31 - 1, 2**31 - 1])]), b""],
+        "no shape that can be",
+    ),
     "an unknown kind": (lambda: [header(Ping(), kind="pickle")], "'pickle'"),
     "a kind of the other side": (lambda: [header(Ping(), kind="pong")], "'pong'"),
     "no list of arrays": (lambda: [header(Ping(), arrays=...)], "arrays"),
