@@ -14,6 +14,7 @@ class Start(BaseModel):
         stage: whose result it is.
         result: that.
         reference: the reference of the job that made it, or None where a new one is to be made.
+        base: that job's id; None where an earlier version did not note it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -21,6 +22,7 @@ class Start(BaseModel):
     stage: StageName
     result: str
     reference: str | None
+    base: str | None = None
 
 
 class Order(BaseModel):
