@@ -186,7 +186,7 @@ class Desk:
         session.attached.add(job.id)
         log.info("%s gives the job %s, preset %s", session.name, job.id, preset.name)
         self._engine.wake()
-        self._changed(job)
+        self._clients.tell_all(job.told())
 
     def _run_of(self, job: Job) -> Path:
         return self._data.job(job.id) / "object"
@@ -308,10 +308,12 @@ class Desk:
 
     def begin_next(self) -> None:
         """Hand the first job that waits to the engine, if that is free; where all are paused, let it rest."""
+        if self.running is not None:
+            return
         queue = waiting(self._jobs.values())
-        if not queue and self.running is None and any(job.state == "paused" for job in self._jobs.values()):
+        if not queue and any(job.state == "paused" for job in self._jobs.values()):
             self._engine.rest()
-        if not queue or self.running is not None or self._engine.told.state != "ready":
+        if not queue or self._engine.told.state != "ready":
             return
         job = queue[0]
         try:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+import functools
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from dreamcraft3d.pipeline.config import STAGES, Preset, StageName
+
+
+@functools.lru_cache(maxsize=64)
+def _shared(preset: Preset) -> Preset:
+    """The same object for all presets that are equal: a thousand jobs mostly have one."""
+    return preset
 
 
 class Start(BaseModel):
@@ -40,7 +49,7 @@ class Order(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     prompt: str
-    preset: Preset
+    preset: Annotated[Preset, AfterValidator(_shared)]
     seed: int
     first: StageName
     until: StageName

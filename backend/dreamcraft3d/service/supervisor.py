@@ -24,6 +24,7 @@ from dreamcraft3d.service.downloads import Downloads
 from dreamcraft3d.service.engine import Engine, LocalWorker
 from dreamcraft3d.service.folder import DataFolder
 from dreamcraft3d.service.logs import start_log
+from dreamcraft3d.service.memory import GIVE_BACK_SECONDS, give_back, keep_large_apart
 from dreamcraft3d.service.retention import ALL, CHECK_SECONDS, Limits
 from dreamcraft3d.service.sockets import LOOPBACK, Clients, Session
 from dreamcraft3d.service.store import Store
@@ -59,6 +60,7 @@ def serve(path: Path, port: int, idle_minutes: float, address: str = LOOPBACK, l
     with data.acquire(), contextlib.ExitStack() as stack:
         try:
             start_log(data.log, terminal=True)
+            keep_large_apart()
             Supervisor(data, port, address, stack).run(idle_minutes * 60, limits)
         except ProtocolError as error:
             raise UserError(str(error)) from None
@@ -103,11 +105,14 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._signalled)
         busy_at = time.monotonic()
-        tidied_at = -CHECK_SECONDS
+        tidied_at, gave_at = -CHECK_SECONDS, busy_at
         while not self._leaving:
             if time.monotonic() - tidied_at > CHECK_SECONDS:
                 tidied_at = time.monotonic()
                 self._desk.tidy(limits)
+            if time.monotonic() - gave_at > GIVE_BACK_SECONDS:
+                gave_at = time.monotonic()
+                give_back()
             self._desk.begin_next()
             self._turn()
             if self._clients.sessions or self._desk.busy or self._downloads.busy:
