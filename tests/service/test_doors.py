@@ -225,7 +225,7 @@ def crowd(tmp_path: Path) -> Iterator[tuple[Clients, Callable[..., Any]]]:
             bare.curve_serverkey = clients.public_key.encode()
             bare.connect(clients.endpoint)
             bare.send_multipart(encode(Hello(*VERSION, "slow", "1")))
-            wait_until(lambda: clients.receive() != [])
+            wait_until(lambda: list(clients.receive()) != [])
             return bare
 
         yield clients, connect
@@ -265,7 +265,7 @@ def test_a_client_with_too_much_to_read_is_forgotten_and_may_come_back(crowd: An
         clients.tell(session, Error(str(i), "x"))
     assert clients.sessions == {}
     bare.send_multipart(encode(Hello(*VERSION, "slow", "1")))
-    wait_until(lambda: clients.receive() != [])
+    wait_until(lambda: list(clients.receive()) != [])
     assert len(clients.sessions) == 1
 
 
