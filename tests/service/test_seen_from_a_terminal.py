@@ -42,7 +42,7 @@ def test_a_running_job_is_seen_and_cancelled_and_what_became_of_it_is_in_the_log
     assert f"Running: {job[:8]} (Fungus, long), running: coarse (2 of 5), step " in said
     assert "s left in this stage" in said
     assert "Waiting: 1." in said
-    assert "GB in the data folder" in said
+    assert " in the data folder, " in said
     told = json.loads(call(backend.data, "status", "--json"))
     assert (told["running"]["job"], told["waiting"], told["worker"]["state"]) == (job, 1, "busy")
     assert told["pid"] == backend.process.pid

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
@@ -61,7 +62,7 @@ def status(data: Data = None, endpoint: Endpoint = None, as_json: AsJson = False
     _say("Running: " + ("nothing." if running is None else _progress(running)))
     _say(f"Waiting: {listed.waiting}. Jobs in all: {listed.total}.")
     if connection is not None:
-        _say(f"Disk: {told['data_bytes'] / 1e9:.2f} GB in the data folder, {told['free_bytes'] / 1e9:.1f} GB free.")
+        _say(f"Disk: {decimal(told['data_bytes'])} in the data folder, {decimal(told['free_bytes'])} free.")
 
 
 def jobs(
@@ -78,19 +79,20 @@ def jobs(
         typer.echo(json.dumps({"total": listed.total, "jobs": [dataclasses.asdict(job) for job in known]}))
         return
     table = Table(box=None, pad_edge=False)
-    for heading in ("id", "what", "preset", "state", "stage", "done", "seconds", "when", "trouble"):
-        right = heading in ("done", "seconds")
-        table.add_column(heading, justify="right" if right else "left", no_wrap=heading not in ("what", "trouble"))
+    for heading in ("id", "what", "preset", "state", "stage", "seconds", "when"):
+        table.add_column(heading, justify="right" if heading == "seconds" else "left", no_wrap=heading != "what")
     length = _id_length(known)
     for job in known:
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.created))
-        trouble = "" if job.error is None else job.error.sentence
-        cells = (job.job[:length], job.name or job.prompt, job.preset, job.state, job.stage, f"{_done(job):.0%}")
-        table.add_row(*(Text(cell) for cell in (*cells, f"{job.seconds:.0f}", when, trouble)))
-    console = Console()
-    console.print(table)
+        when = time.strftime("%m-%d %H:%M", time.localtime(job.created))
+        where = f"{job.stage} {_done(job):.0%}".strip()
+        cells = (job.job[:length], job.name or job.prompt, job.preset, job.state, where, f"{job.seconds:.0f}", when)
+        table.add_row(*(Text(cell) for cell in cells))
+    Console().print(table)
+    for job in known:
+        if job.error is not None:
+            _say(f"{job.job[:length]} {job.error.sentence} {job.error.hint}")
     if listed.total > len(known):
-        console.print(f"{listed.total - len(known)} more: dreamcraft3d jobs --all", highlight=False)
+        _say(f"{listed.total - len(known)} more: dreamcraft3d jobs --all")
 
 
 def cancel(
@@ -218,9 +220,9 @@ def _worker(worker: Worker) -> str:
     device = {"cuda": worker.name or "graphics card", "cpu": "processor"}.get(worker.device, "")
     words = [worker.state, *([f"on the {device}"] if worker.device == "cpu" else [device] if device else [])]
     if worker.used_bytes:
-        words.append(f"{worker.used_bytes / 1e9:.1f} GB taken")
+        words.append(f"{decimal(worker.used_bytes)} taken")
     if worker.memory_bytes:
-        words.append(f"{worker.free_bytes / 1e9:.1f} of {worker.memory_bytes / 1e9:.1f} GB free")
+        words.append(f"{decimal(worker.free_bytes)} of {decimal(worker.memory_bytes)} free")
     return ", ".join(words) + "." + (f" {worker.sentence}" if worker.sentence else "")
 
 
