@@ -1,5 +1,5 @@
-"""The command line: ``dreamcraft3d generate``, ``texture``, ``sculpt``, ``refine``, ``resume``, ``serve``, ``presets``,
-``doctor``, ``models``, ``keys`` and ``plan``."""
+"""The command line: ``dreamcraft3d generate``, ``texture``, ``sculpt``, ``refine``, ``resume``, ``serve``, ``status``,
+``jobs``, ``logs``, ``cancel``, ``presets``, ``doctor``, ``models``, ``keys`` and ``plan``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from dreamcraft3d.models.commands import app as models_app
 from dreamcraft3d.plan.commands import plan
 from dreamcraft3d.progress_bars import ProgressBars, console
 from dreamcraft3d.service.keys_commands import app as keys_app
+from dreamcraft3d.service.logs_command import logs
+from dreamcraft3d.service.status_commands import cancel, jobs, status
 from dreamcraft3d_protocol.errors import ProtocolError
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.add_typer(keys_app, name="keys")
-app.command()(plan)
+for command in (plan, status, jobs, logs, cancel):
+    app.command()(command)
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="The GLB to write; the run's folder lies beside it.")]
 PresetName = Annotated[str, typer.Option("--preset", help="embedded, draft, or another of `dreamcraft3d presets`.")]
@@ -251,12 +254,19 @@ def serve(
         str, typer.Option(help="An IPv4 address; 0.0.0.0 lets enrolled clients elsewhere in.")
     ] = "127.0.0.1",
     idle_minutes: Annotated[float, typer.Option(min=0.0, help="Leave after so long without clients and jobs.")] = 30.0,
+    keep_days: Annotated[
+        float | None, typer.Option(min=1.0, help="Delete jobs so many days after they ended; else they are kept.")
+    ] = None,
+    keep_gigabytes: Annotated[
+        float | None, typer.Option(min=0.0, help="Delete the oldest jobs that have ended while the folder takes more.")
+    ] = None,
 ) -> None:
     """Work for Blender: take jobs from clients, keep them, and show them growing."""
     from dreamcraft3d.service import supervisor
+    from dreamcraft3d.service.retention import Limits
     from dreamcraft3d_protocol.connection import default_data_folder
 
-    supervisor.serve(data or default_data_folder(), port, idle_minutes, bind)
+    supervisor.serve(data or default_data_folder(), port, idle_minutes, bind, Limits(keep_days, keep_gigabytes))
 
 
 @app.command()

@@ -36,11 +36,12 @@ def encode(message: Message, arrays: Arrays | None = None) -> list[Frame]:
         ProtocolError: the message or its arrays would be refused by the other side.
     """
     arrays = arrays or {}
-    from_plain(to_plain(message), {message.kind: type(message)}, 0)
+    plain = to_plain(message)
+    from_plain(plain, {message.kind: type(message)}, 0)
     raw = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     check_arrays(message, raw)
     described = [{"name": n, "dtype": a.dtype.name, "shape": list(a.shape)} for n, a in raw.items()]
-    header = msgpack.packb(to_plain(message) | {"arrays": described})
+    header = msgpack.packb(plain | {"arrays": described})
     if len(header) > MAX_HEADER_BYTES or sum(a.nbytes for a in raw.values()) > MAX_BYTES:
         raise ProtocolError(f"A {message.kind} of this size cannot be sent; {MAX_BYTES >> 20} MiB are allowed.")
     return [header, *(_bytes_of(a) for a in raw.values())]

@@ -6,9 +6,11 @@ came between two of its timer's ticks.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from dreamcraft3d_protocol.arrays import Arrays
 from dreamcraft3d_protocol.codec import Received
-from dreamcraft3d_protocol.messages import JobState, Message, ModelList, Preview, Worker
+from dreamcraft3d_protocol.messages import JobState, Message, ModelList, Preview, Result, Worker
 
 
 class Mailbox:
@@ -16,29 +18,57 @@ class Mailbox:
 
     A new picture takes the place of an older one of its subject: samples never that of the reference, nor it theirs. A
     whole mesh takes the place of all that was known of the job's shape. One that changes only positions, colours or
-    texture takes the place of an older one of its form, never of the mesh it is based on. A job's state takes the place
+    texture takes the place of an older one of its form, never of the mesh it is based on. A result takes the place of
+    whatever was shown of the job's shape. A job's state takes the place
     of an older one that differs only in progress, a worker's of an older one that differs only in memory, and a list of
     models that of an older one.
     """
 
     def __init__(self) -> None:
-        self._waiting: list[Received] = []
+        self._waiting: dict[int, Received] = {}
+        # The numbers of what waits, by the job or the kind: only such supersede each other.
+        self._about: dict[Hashable, tuple[int, ...]] = {}
+        self._put = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def put(self, message: Message, arrays: Arrays) -> None:
         """Append, and drop what it supersedes."""
-        self._waiting = [held for held in self._waiting if not supersedes(message, held[0])]
-        self._waiting.append((message, arrays))
+        subject = _subject(message)
+        for number in self._about.get(subject, ()):
+            if supersedes(message, self._waiting[number][0]):
+                self._drop(number)
+        self._put += 1
+        self._waiting[self._put] = message, arrays
+        self._about[subject] = (*self._about.get(subject, ()), self._put)
 
     def look(self) -> Received:
         """The oldest message, which stays. Raises IndexError if there is none."""
-        return self._waiting[0]
+        return self._waiting[self._oldest()]
 
     def take(self) -> Received:
         """The oldest message. Raises IndexError if there is none."""
-        return self._waiting.pop(0)
+        return self._drop(self._oldest())
+
+    def _oldest(self) -> int:
+        for number in self._waiting:
+            return number
+        raise IndexError("nothing waits")
+
+    def _drop(self, number: int) -> Received:
+        message, arrays = self._waiting.pop(number)
+        subject = _subject(message)
+        left = tuple(other for other in self._about[subject] if other != number)
+        if left:
+            self._about[subject] = left
+        else:
+            del self._about[subject]
+        return message, arrays
+
+
+def _subject(message: Message) -> Hashable:
+    return getattr(message, "job", None) or message.kind
 
 
 def supersedes(new: Message, old: Message) -> bool:
@@ -47,6 +77,8 @@ def supersedes(new: Message, old: Message) -> bool:
         if (new.job, new.subject) != (old.job, old.subject):
             return isinstance(new, ModelList) and isinstance(old, ModelList)
         return new.form in ("mesh", old.form)
+    if isinstance(new, Result) and isinstance(old, Preview):
+        return new.job == old.job and old.form != "picture"
     if isinstance(new, JobState) and isinstance(old, JobState):
         return (new.job, new.state, new.stage, new.error) == (old.job, old.state, old.stage, old.error)
     if isinstance(new, Worker) and isinstance(old, Worker):

@@ -228,9 +228,14 @@ class Forget(Message):
 
 @dataclass(frozen=True)
 class Jobs(Message):
-    """Ask for :class:`JobList`."""
+    """Ask for :class:`JobList`.
+
+    Attributes:
+        before: seconds since 1970: only jobs created earlier, for those that a first list left out.
+    """
 
     kind: ClassVar[str] = "jobs"
+    before: float | None = None
 
 
 @dataclass(frozen=True)
@@ -386,10 +391,19 @@ class JobState(Message):
 
 @dataclass(frozen=True)
 class JobList(Message):
-    """The jobs of this backend, oldest first; of very many, the newest."""
+    """The jobs of this backend, oldest first; of very many, those that run or wait next, and the newest.
+
+    Attributes:
+        total: how many jobs there are.
+        waiting: how many of them wait for their turn.
+        before: as it was asked for in :class:`Jobs`.
+    """
 
     kind: ClassVar[str] = "job_list"
     jobs: tuple[JobState, ...]
+    total: int = 0
+    waiting: int = 0
+    before: float | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import uuid
 from dataclasses import replace
 
 from dreamcraft3d_protocol.mailbox import Mailbox
-from dreamcraft3d_protocol.messages import Error, JobState, Message, Pong, Preview, Subject
+from dreamcraft3d_protocol.messages import Error, JobState, Message, Pong, Preview, Result, Subject
 
 ONE, OTHER = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
 RUNNING = JobState(ONE, "", "", "draft", 0, "running", "coarse", 1, 4, 0, 9, 0.0, None, "", None, 0.0)
@@ -37,6 +37,11 @@ def test_a_mesh_is_kept_for_the_colours_that_are_based_on_it() -> None:
 
 def test_a_new_mesh_drops_the_colours_of_the_old() -> None:
     assert left_of(mesh(1), colours(2, 1), mesh(3)) == [mesh(3)]
+
+
+def test_a_result_drops_what_was_shown_of_its_objects_shape_and_nothing_else() -> None:
+    sample, result = picture(4, "samples"), Result(ONE, {})
+    assert left_of(mesh(1), colours(2, 1), mesh(3, OTHER), sample, result) == [mesh(3, OTHER), sample, result]
 
 
 def test_positions_and_colours_do_not_drop_each_other() -> None:

@@ -113,7 +113,7 @@ def test_the_supervisor_loads_nothing_that_computes(tmp_path: Path) -> None:
     client.close()
     loaded = {name.split(".")[0] for name in json.loads(modules.read_text())}
     assert "zmq" in loaded
-    assert not loaded & {"torch", "warp", "diffusers", "transformers", "bpy"}
+    assert not loaded & {"torch", "warp", "diffusers", "transformers", "bpy", "cv2"}
 
 
 def test_a_second_supervisor_on_a_folder_is_refused_by_name_of_the_first(backend: Backend) -> None:

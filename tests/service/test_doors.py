@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+import tracemalloc
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ import zmq
 from serving import Backend, is_worker, read_until, wait_until
 
 from dreamcraft3d.service.auth import Gate
+from dreamcraft3d.service.result import read_result, write_result
 from dreamcraft3d.service.sockets import MAX_WAITING, Clients
 from dreamcraft3d_protocol import VERSION
 from dreamcraft3d_protocol.client import Client, remote_target
@@ -225,7 +227,7 @@ def crowd(tmp_path: Path) -> Iterator[tuple[Clients, Callable[..., Any]]]:
             bare.curve_serverkey = clients.public_key.encode()
             bare.connect(clients.endpoint)
             bare.send_multipart(encode(Hello(*VERSION, "slow", "1")))
-            wait_until(lambda: clients.receive() != [])
+            wait_until(lambda: list(clients.receive()) != [])
             return bare
 
         yield clients, connect
@@ -257,6 +259,50 @@ def test_a_client_that_does_not_read_costs_a_bounded_queue_and_nobodys_time(crow
     assert len(numbers) < 100
 
 
+def test_results_wait_for_a_slow_client_on_the_disk_and_one_that_is_gone_from_there_costs_nothing_else(
+    crowd: Any, tmp_path: Path
+) -> None:
+    clients, connect = crowd
+    bare = connect()
+    (session,) = clients.sessions.values()
+    arrays = {"picture": np.zeros(1 << 20, np.uint8)}
+    for number in range(30):
+        (tmp_path / str(number)).mkdir()
+        write_result(tmp_path / str(number), {"seconds": float(number)}, arrays)
+    tracemalloc.start()
+    for number in range(30):
+        result = read_result(tmp_path / str(number), JOB)
+        assert result is not None
+        clients.tell(session, *result)
+        clients.flush()
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(session.mailbox) > 15
+    assert held < 8 << 20, "what is handed to ZeroMQ, and the next"
+    (tmp_path / "28" / "result.npz").unlink()
+    heard = []
+    while not heard or heard[-1] < 29:
+        clients.flush()
+        assert bare.poll(5000)
+        message, received = decode(bare.recv_multipart(), BACKEND_KINDS)
+        assert received["picture"].nbytes == 1 << 20
+        heard.append(message.metrics["seconds"])  # type: ignore[attr-defined]
+    assert heard == [float(number) for number in range(30) if number != 28]
+
+
+def test_what_many_are_told_is_encoded_once(crowd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    clients, connect = crowd
+    several = [connect() for _ in range(5)]
+    encoded = []
+    monkeypatch.setattr("dreamcraft3d.service.sockets.encode", lambda *said: encoded.append(said[0]) or encode(*said))
+    clients.tell_all(Error("x", "y"))
+    clients.flush()
+    assert len(encoded) == 1
+    for bare in several:
+        assert bare.poll(5000)
+        assert decode(bare.recv_multipart(), BACKEND_KINDS)[0] == Error("x", "y")
+
+
 def test_a_client_with_too_much_to_read_is_forgotten_and_may_come_back(crowd: Any) -> None:
     clients, connect = crowd
     bare = connect()
@@ -265,7 +311,7 @@ def test_a_client_with_too_much_to_read_is_forgotten_and_may_come_back(crowd: An
         clients.tell(session, Error(str(i), "x"))
     assert clients.sessions == {}
     bare.send_multipart(encode(Hello(*VERSION, "slow", "1")))
-    wait_until(lambda: clients.receive() != [])
+    wait_until(lambda: list(clients.receive()) != [])
     assert len(clients.sessions) == 1
 
 

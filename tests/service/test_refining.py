@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any
 
@@ -97,6 +98,8 @@ def test_a_job_goes_on_in_other_colours_when_its_base_is_deleted_and_it_was_stop
     read_until(client, lambda m: isinstance(m, JobList))
     assert not (backend.data / "jobs" / base).exists()
     read_until(client, has_begun(job, "texture"))
+    order = json.loads((backend.data / "jobs" / job / "order.json").read_text())
+    assert order["start"]["base"] == base
     client.send(Cancel(job))
     read_until(client, is_state(job, "cancelled"))
     client.send(Resume(job))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tomllib
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -315,11 +316,16 @@ def _read(name: str, files: dict[str, Traversable | Path], above: tuple[str, ...
     if name in above:
         raise UserError(f"The preset {name} is based on itself.", "Name another base in its file.")
     try:
-        values = tomllib.loads(files[name].read_text(encoding="utf-8"))
+        values = dict(_parsed(files[name].read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise UserError(f"The preset {name} cannot be read: {error}.", "Mend its file, or delete it.") from None
     base = values.pop("base", None)
     return values if base is None else _merged(_read(str(base), files, (*above, name)), values)
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(text: str) -> dict[str, Any]:
+    return tomllib.loads(text)
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -33,10 +33,11 @@ class Logged:
     Args:
         observer: who watches the run.
         folder: the run's.
+        title: what the curves are called where the run's folder has no name of its own; a folder's.
     """
 
-    def __init__(self, observer: Observer, folder: RunFolder) -> None:
-        self.observer, self.folder = observer, folder
+    def __init__(self, observer: Observer, folder: RunFolder, title: str = "") -> None:
+        self.observer, self.folder, self.title = observer, folder, title
         self._writer: SummaryWriter | None = None
 
     def __enter__(self) -> Logged:
@@ -53,7 +54,7 @@ class Logged:
     def began(self, stage: str, steps: int, done: int) -> None:
         self._close()
         if stage != "reference":  # which has no losses
-            self._writer = _writer(self.folder.log(stage), done)
+            self._writer = _writer(self.folder.log(stage, self.title), done)
         self.observer.began(stage, steps, done)
 
     def stepped(self, stage: str, done: int, losses: dict[str, float]) -> None:

@@ -80,9 +80,9 @@ class RunFolder:
         """Where a finished stage's result lies."""
         return self.path / f"{stage}.safetensors"
 
-    def log(self, stage: str) -> Path:
-        """Where TensorBoard's files of a stage are."""
-        return self.path / "log" / stage
+    def log(self, stage: str, title: str = "") -> Path:
+        """Where TensorBoard's files of a stage are, which takes its names for them from the folders."""
+        return self.path / "log" / title / stage
 
     @staticmethod
     def create(output: Path, copies: dict[str, Path | None]) -> tuple[RunFolder, dict[str, str | None]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 PALETTE: dict[str, tuple[int, int, int]] = {
@@ -28,6 +27,8 @@ COLOUR_WORDS = frozenset(word for name in PALETTE for word in name.split()) | {"
 
 
 def _lab(rgb: np.ndarray) -> np.ndarray:
+    import cv2  # not for those who only want the words
+
     return cv2.cvtColor(rgb.astype(np.float32)[None] / 255, cv2.COLOR_RGB2LAB)[0]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import re
 import tomllib
@@ -10,7 +11,7 @@ import unicodedata
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.priors.colour_names import COLOUR_WORDS
@@ -98,6 +99,11 @@ class CheckedPrompt:
     dropped: list[str]
 
 
+@functools.cache
+def _synonyms() -> dict[str, Any]:
+    return tomllib.loads(SYNONYMS.read_text(encoding="utf-8"))
+
+
 def check_words(prompt: str, vocabulary: Collection[str]) -> CheckedPrompt:
     """Put a prompt into the words of the captions, by the table ``synonyms.toml`` and by singular and plural.
 
@@ -111,7 +117,7 @@ def check_words(prompt: str, vocabulary: Collection[str]) -> CheckedPrompt:
         UserError: the prompt names no object, is too long for the model, or has unknown words; it then lists them with
             the nearest known ones.
     """
-    table = tomllib.loads(SYNONYMS.read_text(encoding="utf-8"))
+    table = _synonyms()
     synonyms: dict[str, str] = table["synonyms"] | dict.fromkeys(table["dropped"], "")
     typed = _typed_words(prompt)
     kept, unknown, dropped, replaced = [], [], [], {}
@@ -150,7 +156,7 @@ def class_noun(prompt: str) -> str:
     Raises:
         UserError: the prompt has no word that could be a noun.
     """
-    dropped = set(tomllib.loads(SYNONYMS.read_text(encoding="utf-8"))["dropped"])
+    dropped = set(_synonyms()["dropped"])
     nouns: list[str] = []
     for clause in re.split(r"[,.;:!?()]", prompt):
         words = [word for word in _typed_words(clause) if word != IDENTIFIER]

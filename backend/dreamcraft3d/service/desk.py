@@ -20,8 +20,11 @@ from dreamcraft3d.service.gallery import Gallery
 from dreamcraft3d.service.going_on import Base, made_by
 from dreamcraft3d.service.history import History
 from dreamcraft3d.service.job import STOPPED, Job
+from dreamcraft3d.service.listing import listed
+from dreamcraft3d.service.logs import about
 from dreamcraft3d.service.offers import Offers
 from dreamcraft3d.service.result import read_result
+from dreamcraft3d.service.retention import Limits, overdue
 from dreamcraft3d.service.sockets import Clients, Session
 from dreamcraft3d.service.steering import advance, go_on, stop
 from dreamcraft3d.service.store import Store
@@ -56,7 +59,6 @@ from dreamcraft3d_protocol.messages import (
 log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
-MAX_LISTED = 100
 MAX_NAME = 200
 SAVE_SECONDS = 5.0
 
@@ -72,8 +74,8 @@ class Desk:
         self._seconds_before = 0.0
         self._history = History(data)
         self._offers = Offers(data, self._history)
-        jobs, unread = store.load()
-        for name in unread:
+        jobs, self._unread = store.load()
+        for name in self._unread:
             log.error("job %s was written by another version and cannot be read; it is left alone", name)
         self._jobs = {job.id: job for job in jobs}
         for job in jobs:
@@ -99,17 +101,36 @@ class Desk:
         return self._offers.presets()
 
     def listed(self) -> JobList:
-        jobs = sorted(self._jobs.values(), key=lambda job: job.created)[-MAX_LISTED:]
-        return JobList(tuple(job.told() for job in jobs))
+        return listed(self._jobs.values())
+
+    def tidy(self, limits: Limits) -> None:
+        """Delete the jobs that are kept no longer."""
+        attached = {job for session in self._clients.sessions.values() for job in session.attached}
+        gone = list(overdue(self._data, self._jobs.values(), attached, limits, time.time()))
+        for job, why in gone:
+            with about("tidy", job.id):
+                try:
+                    self._delete(job)
+                except UserError as error:
+                    log.error("the job %s cannot be deleted: %s", job.id, error)
+                    return
+                log.info("the job %s%s is deleted: %s", job.id, f" ({job.name})" if job.name else "", why)
+        if gone:
+            self._clients.tell_all(self.listed())
 
     # --- what clients ask for ---
 
     def asked(self, session: Session, message: Message, arrays: Arrays) -> None:
         """Do what a client wants, or tell it why not."""
         job = getattr(message, "job", None)
+        with about(message.kind, job):
+            self._try_to_answer(session, message, arrays, job)
+
+    def _try_to_answer(self, session: Session, message: Message, arrays: Arrays, job: str | None) -> None:
         try:
             self._answer(session, message, arrays)
         except UserError as error:
+            log.info("%s is told: %s", session.name, error)
             self._clients.tell(session, Error("user", error.sentence, error.hint, "edit", job))
         except OSError as error:
             log.error("a %s could not be obeyed", message.kind, exc_info=error)
@@ -131,10 +152,12 @@ class Desk:
             Resume: self._resume,
             Forget: self._forget,
         }
+        if isinstance(message, Cancel | Pause | Resume | Forget | Advance | Move):
+            log.info("%s asks for it: %s", session.name, message)
         if isinstance(message, Submit):
             self._submit(session, message, arrays)
         elif isinstance(message, Jobs):
-            self._clients.tell(session, self.listed())
+            self._clients.tell(session, listed(self._jobs.values(), message.before))
         elif isinstance(message, Advance):
             job = self._job(message.job)
             advance(job, message.stage, self._engine)
@@ -154,15 +177,16 @@ class Desk:
             return self._attach(session, self._jobs[asked.job])
         preset = load_preset(asked.preset, self._data.presets)
         base = self._jobs.get(asked.base or "")
-        before = None if base is None else Base(base.order, self._run_of(base))
+        before = None if base is None else Base(base.id, base.order, self._run_of(base))
         check_asked(asked, arrays, preset, before, lambda: self._vocabulary)
         order = order_of(asked, arrays, preset, before, self._artefacts)
         job = Job(asked.job, asked.name[:MAX_NAME], time.time(), self._last_position() + 1, order)
         self._store.save(job)
         self._jobs[job.id] = job
         session.attached.add(job.id)
+        log.info("%s gives the job %s, preset %s", session.name, job.id, preset.name)
         self._engine.wake()
-        self._changed(job)
+        self._clients.tell_all(job.told())
 
     def _run_of(self, job: Job) -> Path:
         return self._data.job(job.id) / "object"
@@ -200,12 +224,16 @@ class Desk:
     def _forget(self, session: Session, job: Job) -> None:
         if job.active:
             raise UserError("The job is running.", "Cancel it before you delete it.")
+        self._delete(job)
+        self._clients.tell_all(self.listed())
+
+    def _delete(self, job: Job) -> None:
         self._store.delete(job.id)
         del self._jobs[job.id]
         self._gallery.drop(job.id)
         shutil.rmtree(self._data.job(job.id), ignore_errors=True)
-        self._artefacts.sweep({name for kept in self._jobs.values() for name in kept.order.artefacts})
-        self._clients.tell_all(self.listed())
+        if not self._unread:  # which hold nobody knows what
+            self._artefacts.sweep({name for kept in self._jobs.values() for name in kept.order.artefacts})
 
     # --- what the engine tells ---
 
@@ -215,6 +243,10 @@ class Desk:
         job = self._jobs.get(getattr(message, "job", ""))
         if job is None:
             return
+        with about(message.kind, job.id):
+            self._take(job, message, arrays)
+
+    def _take(self, job: Job, message: Message, arrays: Arrays) -> None:
         if isinstance(message, Preview):
             self._gallery.put(message, arrays)
             self._clients.tell_attached(job.id, message, arrays)
@@ -229,6 +261,7 @@ class Desk:
         moved = now.stage != job.stage
         if moved:
             job.made = made_by(self._run_of(job))
+            log.info("the job %s comes to the stage %s", job.id, now.stage)
         job.stage, job.step, job.steps = now.stage, now.step, now.steps
         job.seconds, job.eta_seconds = self._seconds_before + now.seconds, now.eta_seconds
         job.sentence = now.sentence or job.sentence
@@ -248,7 +281,8 @@ class Desk:
             job.stopped()
         else:
             job.state, job.error = "failed", message.error
-        log.info("job %s is %s", job.id, job.state)
+        why = f": {job.error.sentence}" if job.error else ""
+        log.info("the job %s is %s after %.1f s%s", job.id, job.state, job.seconds, why)
         self._changed(job)
         if job.state == "done":
             self._clients.tell_all(Presets(self.presets()))
@@ -274,10 +308,12 @@ class Desk:
 
     def begin_next(self) -> None:
         """Hand the first job that waits to the engine, if that is free; where all are paused, let it rest."""
+        if self.running is not None:
+            return
         queue = waiting(self._jobs.values())
-        if not queue and self.running is None and any(job.state == "paused" for job in self._jobs.values()):
+        if not queue and any(job.state == "paused" for job in self._jobs.values()):
             self._engine.rest()
-        if not queue or self.running is not None or self._engine.told.state != "ready":
+        if not queue or self._engine.told.state != "ready":
             return
         job = queue[0]
         try:
@@ -292,6 +328,8 @@ class Desk:
             return self._changed(job)
         job.state = "running"
         self._seconds_before = job.seconds
+        with about("begin", job.id):
+            log.info("the job %s begins", job.id)
         self._changed(job)
         self._engine.run(job.id, job.advanced)
 

@@ -31,6 +31,8 @@ LONGEST_BACK_OFF = 30.0
 STARTS_BEFORE_FAILED = 4
 GAUGE_SECONDS = 5.0
 """Between two readings of the memory that are told."""
+PROGRAM = ("-P", "-m", "dreamcraft3d.service.worker")
+"""What Python is to run as the worker."""
 LOADING = "The models are being loaded."
 
 WorkerState = Literal["starting", "ready", "busy", "restarting", "resting", "failed"]
@@ -197,7 +199,7 @@ class LocalWorker:
             "secret": worker[1].decode(),
             "data": str(self._data.path),
         }
-        command = [sys.executable, "-P", "-m", "dreamcraft3d.service.worker"]
+        command = [sys.executable, *PROGRAM]
         with (self._data.path / "worker.out").open("wb") as output:  # for what is not logged: a crash's own words
             self._process = subprocess.Popen(
                 command,

@@ -19,10 +19,12 @@ class Base:
     """A job that another goes on from.
 
     Attributes:
+        id: its own.
         order: what it was asked for.
         run: the folder of its run.
     """
 
+    id: str
     order: Order
     run: Path
 
@@ -65,4 +67,4 @@ def check_base(asked: Submit, arrays: Arrays, base: Base | None) -> None:
 def start_from(base: Base, stage: StageName, anew: bool, artefacts: Artefacts) -> Start:
     """Keep a stage's result, and the reference unless one is made ``anew``. Raises OSError if the disk is in the way."""
     reference = None if anew else artefacts.keep(base.result("reference").read_bytes())
-    return Start(stage=stage, result=artefacts.keep(base.result(stage).read_bytes()), reference=reference)
+    return Start(stage=stage, result=artefacts.keep(base.result(stage).read_bytes()), reference=reference, base=base.id)

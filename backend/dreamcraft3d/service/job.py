@@ -52,6 +52,11 @@ class Job:
         """Whether the worker has it."""
         return self.state in ("running", *STOPPED)
 
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing more to do for it, unless it is resumed."""
+        return self.state in ("done", "cancelled", "failed")
+
     def stopped(self) -> None:
         """The worker has it no longer: it is what it was to be, or waits to go on."""
         self.state = STOPPED.get(self.state, "queued")

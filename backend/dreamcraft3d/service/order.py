@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+import functools
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from dreamcraft3d.pipeline.config import STAGES, Preset, StageName
+
+
+@functools.lru_cache(maxsize=64)
+def _shared(preset: Preset) -> Preset:
+    """The same object for all presets that are equal: a thousand jobs mostly have one."""
+    return preset
 
 
 class Start(BaseModel):
@@ -14,6 +23,7 @@ class Start(BaseModel):
         stage: whose result it is.
         result: that.
         reference: the reference of the job that made it, or None where a new one is to be made.
+        base: that job's id; None where an earlier version did not note it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -21,6 +31,7 @@ class Start(BaseModel):
     stage: StageName
     result: str
     reference: str | None
+    base: str | None = None
 
 
 class Order(BaseModel):
@@ -38,7 +49,7 @@ class Order(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     prompt: str
-    preset: Preset
+    preset: Annotated[Preset, AfterValidator(_shared)]
     seed: int
     first: StageName
     until: StageName

@@ -5,16 +5,19 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from dreamcraft3d_protocol.arrays import Array
 from dreamcraft3d_protocol.codec import Received
+from dreamcraft3d_protocol.errors import ProtocolError
 from dreamcraft3d_protocol.files import write_private
 from dreamcraft3d_protocol.messages import Result
 
 FILE = "result.npz"
+_UNREADABLE = (OSError, ValueError, KeyError, zipfile.BadZipFile)
 
 
 def write_result(folder: Path, metrics: dict[str, float], arrays: dict[str, Array]) -> None:
@@ -26,10 +29,34 @@ def write_result(folder: Path, metrics: dict[str, float], arrays: dict[str, Arra
 
 
 def read_result(folder: Path, job: str) -> Received | None:
-    """The message, or None if the job has no result that can be read."""
+    """The message, or None if the job has no result that can be read. Its arrays stay on the disk until they are sent."""
     try:
         with np.load(folder / FILE, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        return Result(job, json.loads(arrays.pop("metrics").tobytes())), arrays
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            metrics = json.loads(file["metrics"].tobytes())
+            if file.zip.testzip() is not None:
+                return None
+            return Result(job, metrics), _Stored(folder / FILE, tuple(n for n in file.files if n != "metrics"))
+    except _UNREADABLE:
         return None
+
+
+class _Stored(Mapping[str, Array]):
+    """Arrays of a file, read whenever they are asked for: results of many jobs may wait for a client that is slow."""
+
+    def __init__(self, file: Path, names: tuple[str, ...]) -> None:
+        self._file, self._names = file, names
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._names:
+            raise KeyError(name)
+        try:
+            with np.load(self._file, allow_pickle=False) as file:
+                return np.asarray(file[name])
+        except _UNREADABLE:
+            raise ProtocolError(f"{self._file} cannot be read any more.") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)

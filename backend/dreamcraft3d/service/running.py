@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import shutil
 from functools import partial
 from pathlib import Path
@@ -59,7 +60,7 @@ def run_job(run: Run, line: Line) -> Message:
     watch = Watch(run.job, order.until, line.tell, lambda: line.wants_stop(run.job), partial(line.wants_next, run.job))
     try:
         made, request = _open_run(folder, order, Artefacts(Path(run.artefacts)))
-        with Logged(watch, made) as logged:
+        with Logged(watch, made, curves_title(order)) as logged:
             metrics = Driver(request, made, logged, first_means).run()
         write_result(folder, *_result(folder, made, metrics))
     except Stopped:
@@ -67,6 +68,12 @@ def run_job(run: Run, line: Line) -> Message:
     except Exception as error:  # whatever it is, the job ends with a sentence, and the process goes on
         return Failed(run.job, watch.seconds, _fault(error, folder))
     return Done(run.job, watch.seconds)
+
+
+def curves_title(order: Order) -> str:
+    """What TensorBoard calls a job's curves, so that one is told from another: ``a red mushroom, draft, seed 1``."""
+    words = re.sub(r"[^\w -]+", " ", order.prompt)[:60].strip() or "picture"
+    return f"{words}, {order.preset.name}, seed {order.seed}"
 
 
 def _open_run(folder: Path, order: Order, artefacts: Artefacts) -> tuple[RunFolder, Request]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import zmq
@@ -11,7 +12,7 @@ import zmq
 from dreamcraft3d.service.auth import Gate
 from dreamcraft3d_protocol import VERSION
 from dreamcraft3d_protocol.arrays import Arrays
-from dreamcraft3d_protocol.codec import MAX_BYTES, decode, encode
+from dreamcraft3d_protocol.codec import MAX_BYTES, Frame, decode, encode
 from dreamcraft3d_protocol.errors import ProtocolError
 from dreamcraft3d_protocol.keys import KeyFolder
 from dreamcraft3d_protocol.mailbox import Mailbox
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 LOOPBACK = "127.0.0.1"
 MAX_WAITING = 1000
 """Messages that may wait for a client; one that is slower is forgotten, and says hello again when it wakes."""
+RECEIVE_SECONDS = 0.05
+"""For how long clients are listened to, if many speak, before others have their turn."""
 GONE_SECONDS = 60.0
 IN_FLIGHT = 4
 """Messages handed to ZeroMQ for a client ahead of time: the fewer, the newer the previews."""
@@ -36,6 +39,7 @@ class Session:
         local: it has the key of this machine.
         attached: jobs whose previews and results it wants.
         models: whether it wants the list of models at each change.
+        next: the message that goes to it next, and its frames, so that those are made once however long it has no room.
     """
 
     identity: bytes
@@ -46,6 +50,7 @@ class Session:
     attached: set[str] = field(default_factory=set)
     models: bool = False
     mailbox: Mailbox = field(default_factory=Mailbox)
+    next: tuple[Message, list[Frame]] | None = None
 
 
 Heard = tuple[Session, Message, Arrays]
@@ -91,18 +96,17 @@ class Clients:
         self.public_key = pair.public.decode()
         self.sessions: dict[bytes, Session] = {}
 
-    def receive(self, at_most: int = 100) -> list[Heard]:
-        """What came; pings, hellos of other versions and what cannot be read are answered here."""
-        heard: list[Heard] = []
-        for _ in range(at_most):
+    def receive(self) -> Iterator[Heard]:
+        """What came, for some time; pings, hellos of other versions and what cannot be read are answered here."""
+        deadline = time.monotonic() + RECEIVE_SECONDS
+        while time.monotonic() < deadline:
             try:
                 identity, *frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 break
             letter = self._read(bytes(identity.buffer), frames)
             if letter is not None:
-                heard.append(letter)
-        return heard
+                yield letter
 
     def tell(self, session: Session, message: Message, arrays: Arrays | None = None) -> None:
         """Queue a message for one client."""
@@ -128,11 +132,16 @@ class Clients:
     def flush(self) -> bool:
         """Send what can be sent without waiting; returns whether something is left."""
         left = False
+        made: dict[int, tuple[Message, list[Frame]]] = {}  # what many are told is made once
         for session in list(self.sessions.values()):
             while len(session.mailbox):
                 message, arrays = session.mailbox.look()
                 try:
-                    self._send(session.identity, message, arrays)
+                    if session.next is None or session.next[0] is not message:
+                        if id(message) not in made:
+                            made[id(message)] = message, encode(message, arrays)
+                        session.next = made[id(message)]
+                    self._send(session.identity, session.next[1])
                 except zmq.Again:
                     left = True
                     break
@@ -143,6 +152,7 @@ class Clients:
                     self.sessions.pop(session.identity, None)
                     break
                 session.mailbox.take()
+                session.next = None
         return left
 
     def forget_silent(self) -> None:
@@ -157,8 +167,8 @@ class Clients:
         self.flush()
         self.socket.close()
 
-    def _send(self, identity: bytes, message: Message, arrays: Arrays) -> None:
-        self.socket.send_multipart([identity, *encode(message, arrays)], zmq.NOBLOCK, copy=False)
+    def _send(self, identity: bytes, frames: list[Frame]) -> None:
+        self.socket.send_multipart([identity, *frames], zmq.NOBLOCK, copy=False)
 
     def _read(self, identity: bytes, frames: list[zmq.Frame]) -> Heard | None:
         session = self.sessions.get(identity)
@@ -198,6 +208,6 @@ class Clients:
 
     def _refuse(self, identity: bytes, code: str, sentence: str, hint: str) -> None:
         try:
-            self._send(identity, Refused(code, sentence, hint), {})
+            self._send(identity, encode(Refused(code, sentence, hint)))
         except zmq.ZMQError:
             log.info("a refusal could not be delivered")

@@ -9,10 +9,8 @@ import contextlib
 import logging
 import os
 import signal
-import sys
 import time
 from ipaddress import IPv4Address
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import FrameType
 
@@ -25,6 +23,9 @@ from dreamcraft3d.service.desk import Desk
 from dreamcraft3d.service.downloads import Downloads
 from dreamcraft3d.service.engine import Engine, LocalWorker
 from dreamcraft3d.service.folder import DataFolder
+from dreamcraft3d.service.logs import start_log
+from dreamcraft3d.service.memory import GIVE_BACK_SECONDS, give_back, keep_large_apart
+from dreamcraft3d.service.retention import ALL, CHECK_SECONDS, Limits
 from dreamcraft3d.service.sockets import LOOPBACK, Clients, Session
 from dreamcraft3d.service.store import Store
 from dreamcraft3d_protocol import VERSION
@@ -41,7 +42,7 @@ STOP_SECONDS = 20.0
 """What a job gets to leave its checkpoint when the supervisor is asked to end."""
 
 
-def serve(path: Path, port: int, idle_minutes: float, address: str = LOOPBACK) -> None:
+def serve(path: Path, port: int, idle_minutes: float, address: str = LOOPBACK, limits: Limits = ALL) -> None:
     """Serve a data folder until there is a signal, a ``shutdown``, or nothing to do for long.
 
     Args:
@@ -49,6 +50,7 @@ def serve(path: Path, port: int, idle_minutes: float, address: str = LOOPBACK) -
         port: 0 for a free one.
         idle_minutes: how long to stay without clients and jobs.
         address: to listen at; another than the loopback interface's is for clients elsewhere, one of whom must be enrolled.
+        limits: what is kept of jobs that have ended.
 
     Raises:
         UserError: the folder is taken or cannot be used, or the port is, or nobody elsewhere may connect.
@@ -57,8 +59,9 @@ def serve(path: Path, port: int, idle_minutes: float, address: str = LOOPBACK) -
     data = DataFolder(path.absolute())
     with data.acquire(), contextlib.ExitStack() as stack:
         try:
-            _start_log(data)
-            Supervisor(data, port, address, stack).run(idle_minutes * 60)
+            start_log(data.log, terminal=True)
+            keep_large_apart()
+            Supervisor(data, port, address, stack).run(idle_minutes * 60, limits)
         except ProtocolError as error:
             raise UserError(str(error)) from None
         except OSError as error:
@@ -97,12 +100,19 @@ class Supervisor:
         if address != LOOPBACK:
             log.info("clients elsewhere need this public key: %s", connection.server_public_key)
 
-    def run(self, idle_seconds: float) -> None:
+    def run(self, idle_seconds: float, limits: Limits) -> None:
         """Serve until it is time to leave."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._signalled)
         busy_at = time.monotonic()
+        tidied_at, gave_at = -CHECK_SECONDS, busy_at
         while not self._leaving:
+            if time.monotonic() - tidied_at > CHECK_SECONDS:
+                tidied_at = time.monotonic()
+                self._desk.tidy(limits)
+            if time.monotonic() - gave_at > GIVE_BACK_SECONDS:
+                gave_at = time.monotonic()
+                give_back()
             self._desk.begin_next()
             self._turn()
             if self._clients.sessions or self._desk.busy or self._downloads.busy:
@@ -189,13 +199,3 @@ def _check_address(address: str, path: Path) -> None:
             f"Nobody elsewhere may connect, so that there is no use in listening at {address}.",
             "First let somebody in: dreamcraft3d keys add NAME KEY, with the key that their add-on's preferences show.",
         )
-
-
-def _start_log(data: DataFolder) -> None:
-    handlers: list[logging.Handler] = [
-        RotatingFileHandler(data.log, maxBytes=1 << 20, backupCount=3, encoding="utf-8"),
-        logging.StreamHandler(sys.stderr),
-    ]
-    logging.basicConfig(
-        level=logging.INFO, handlers=handlers, format="%(asctime)s %(levelname)s %(message)s", force=True
-    )

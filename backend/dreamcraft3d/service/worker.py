@@ -15,13 +15,13 @@ import signal
 import sys
 import threading
 from functools import partial
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from filelock import Timeout
 
 from dreamcraft3d.service.folder import DataFolder
 from dreamcraft3d.service.line import Line
+from dreamcraft3d.service.logs import about, start_log
 from dreamcraft3d.service.worker_messages import Ready
 
 log = logging.getLogger(__name__)
@@ -51,8 +51,7 @@ def main() -> None:
     greeting = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_input, daemon=True).start()
     data = DataFolder(Path(greeting["data"]))
-    handler = RotatingFileHandler(data.path / "worker.log", maxBytes=1 << 20, backupCount=2, encoding="utf-8")
-    logging.basicConfig(level=logging.INFO, handlers=[handler], format="%(asctime)s %(levelname)s %(message)s")
+    start_log(data.path / "worker.log", terminal=False)
     try:
         lock = data.worker_lock.acquire(timeout=20)
     except Timeout:
@@ -71,7 +70,9 @@ def main() -> None:
         line.beat = partial(read_gauge, device)
         line.tell(Ready(device.type, device_name(device)), {})
         while True:
-            line.tell(run_job(line.next_order(), line), {})
+            order = line.next_order()
+            with about("run", order.job):
+                line.tell(run_job(order, line), {})
 
 
 if __name__ == "__main__":
