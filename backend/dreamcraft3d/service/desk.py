@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.pipeline.config import load_preset
@@ -19,7 +20,7 @@ from dreamcraft3d.service.folder import FULL, DataFolder
 from dreamcraft3d.service.gallery import Gallery
 from dreamcraft3d.service.going_on import Base, made_by
 from dreamcraft3d.service.history import History
-from dreamcraft3d.service.job import STOPPED, Job
+from dreamcraft3d.service.job import Job
 from dreamcraft3d.service.listing import listed
 from dreamcraft3d.service.logs import about
 from dreamcraft3d.service.offers import Offers
@@ -28,6 +29,7 @@ from dreamcraft3d.service.retention import Limits, overdue
 from dreamcraft3d.service.sockets import Clients, Session
 from dreamcraft3d.service.steering import advance, go_on, stop
 from dreamcraft3d.service.store import Store
+from dreamcraft3d.service.transitions import Event
 from dreamcraft3d.service.turns import move, waiting
 from dreamcraft3d.service.worker_messages import Died, Done, Failed, Progress, Stopped
 from dreamcraft3d_protocol.arrays import Arrays
@@ -50,7 +52,6 @@ from dreamcraft3d_protocol.messages import (
     Presets,
     Preview,
     Resume,
-    State,
     Submit,
     Where,
     Whole,
@@ -61,6 +62,7 @@ log = logging.getLogger(__name__)
 MAX_ATTEMPTS = 3
 MAX_NAME = 200
 SAVE_SECONDS = 5.0
+ENDS: dict[type[Message], Event] = {Done: "finish", Stopped: "leave", Failed: "fail"}
 
 
 class Desk:
@@ -82,7 +84,7 @@ class Desk:
             job.made = made_by(self._run_of(job))
         for job in jobs:  # what ran when the last supervisor ended goes on, or rests or ends if that was asked for
             if job.active:
-                job.stopped()
+                job.take("leave")
                 self._save(job)
         for job in sorted(jobs, key=lambda job: job.created):
             if job.state == "done":
@@ -144,8 +146,8 @@ class Desk:
 
     def _answer(self, session: Session, message: Message, arrays: Arrays) -> None:
         deeds: dict[type[Message], Callable[[Session, Job], None]] = {
-            Cancel: lambda session, job: self._stop(job, "cancelling"),
-            Pause: lambda session, job: self._stop(job, "pausing"),
+            Cancel: lambda session, job: self._stop(job, "cancel"),
+            Pause: lambda session, job: self._stop(job, "pause"),
             Attach: self._attach,
             Detach: lambda session, job: session.attached.discard(job.id),
             Whole: self._show,
@@ -195,7 +197,7 @@ class Desk:
     def _vocabulary(self) -> frozenset[str]:
         return known_words()
 
-    def _stop(self, job: Job, how: State) -> None:
+    def _stop(self, job: Job, how: Literal["pause", "cancel"]) -> None:
         stop(job, how, self._engine)
         self._changed(job)
 
@@ -271,16 +273,16 @@ class Desk:
             self._save(job)
 
     def _ended(self, job: Job, message: Done | Stopped | Failed) -> None:
+        if not job.take(ENDS[type(message)]):
+            return
         job.seconds, job.eta_seconds, job.sentence = self._seconds_before + message.seconds, None, ""
         job.made = made_by(self._run_of(job))
         if isinstance(message, Done):
-            job.state, job.step, job.steps, job.left_seconds = "done", job.steps, job.steps, None
+            job.step, job.left_seconds = job.steps, None
             self._gallery.drop(job.id)
             self._history.learn(job)
-        elif isinstance(message, Stopped):
-            job.stopped()
-        else:
-            job.state, job.error = "failed", message.error
+        elif isinstance(message, Failed):
+            job.error = message.error
         why = f": {job.error.sentence}" if job.error else ""
         log.info("the job %s is %s after %.1f s%s", job.id, job.state, job.seconds, why)
         self._changed(job)
@@ -292,16 +294,14 @@ class Desk:
         now = headway(self._run_of(job))
         job.attempts = job.attempts + 1 if now == job.headway else 1
         job.headway, job.eta_seconds = now, None
-        if job.state in STOPPED:
-            job.stopped()
-        elif job.attempts >= MAX_ATTEMPTS:
-            job.state = "failed"
+        if job.attempts >= MAX_ATTEMPTS and job.state == "running":
+            job.take("fail")
             sentence = f"The worker died {job.attempts} times at the same place. {why}"
             job.error = Fault(
                 "worker", sentence, "Try a smaller preset, or see worker.log in the data folder.", "resume"
             )
-        else:
-            job.state, job.sentence = "queued", f"The worker died; the job goes on from its last checkpoint. {why}"
+        elif job.take("leave") and job.state == "queued":
+            job.sentence = f"The worker died; the job goes on from its last checkpoint. {why}"
         self._changed(job)
 
     # --- the queue ---
@@ -321,12 +321,10 @@ class Desk:
             write_private(folder / "order.json", job.order.model_dump_json().encode())
         except OSError as error:
             hint = f"Look after {self._data.path}, then resume the job."
-            job.state, job.error = (
-                "failed",
-                Fault("disk", f"The backend cannot write: {error.strerror}.", hint, "resume"),
-            )
+            job.take("fail")
+            job.error = Fault("disk", f"The backend cannot write: {error.strerror}.", hint, "resume")
             return self._changed(job)
-        job.state = "running"
+        job.take("begin")
         self._seconds_before = job.seconds
         with about("begin", job.id):
             log.info("the job %s begins", job.id)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from dreamcraft3d.service.order import Order
+from dreamcraft3d.service.transitions import STOPPING, Event, after
 from dreamcraft3d_protocol.messages import Fault, JobState, State
 
-STOPPED: dict[State, State] = {"pausing": "paused", "cancelling": "cancelled"}
-"""What becomes of a job that is being stopped."""
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -50,16 +51,21 @@ class Job:
     @property
     def active(self) -> bool:
         """Whether the worker has it."""
-        return self.state in ("running", *STOPPED)
+        return self.state in STOPPING
 
     @property
     def ended(self) -> bool:
         """Whether there is nothing more to do for it, unless it is resumed."""
         return self.state in ("done", "cancelled", "failed")
 
-    def stopped(self) -> None:
-        """The worker has it no longer: it is what it was to be, or waits to go on."""
-        self.state = STOPPED.get(self.state, "queued")
+    def take(self, event: Event) -> bool:
+        """Change the state as an event does; one that does not fit is logged, changes nothing, and gives False."""
+        state = after(self.state, event)
+        if state is None:
+            log.info("job %s is %s: there is nothing to %s", self.id, self.state, event)
+            return False
+        self.state = state
+        return True
 
     def told(self) -> JobState:
         """As clients are told of it."""

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.pipeline.config import STAGES
 from dreamcraft3d.service.engine import Engine
-from dreamcraft3d.service.job import STOPPED, Job
-from dreamcraft3d_protocol.messages import State
+from dreamcraft3d.service.job import Job
 
 
-def stop(job: Job, how: State, engine: Engine) -> None:
-    """Have a job stopped by the worker, or at once where that has not got it.
-
-    Args:
-        how: ``pausing`` or ``cancelling``.
-    """
-    if job.active:
-        job.state = how
+def stop(job: Job, how: Literal["pause", "cancel"], engine: Engine) -> None:
+    """Have a job stopped by the worker, or at once where that has not got it; nothing where it has ended."""
+    if job.take(how) and job.active:
         engine.stop(job.id)
-    elif job.state in ("queued", "paused"):
-        job.state = STOPPED[how]
 
 
 def go_on(job: Job, last: int, engine: Engine) -> None:
     """Let a job wait for its turn again: one that was paused in its old place, another one after the ``last``."""
-    if job.state == "pausing":
-        job.state = "running"  # and begins anew when the worker has stopped it
-    elif job.state in ("paused", "cancelled", "failed"):
-        if job.state != "paused":
+    keeps_place = job.state == "paused"
+    if job.take("resume") and not job.active:
+        if not keeps_place:
             job.position = last + 1
-        job.state, job.error, job.attempts, job.headway = "queued", None, 0, ""
+        job.error, job.attempts, job.headway = None, 0, ""
         engine.wake()
 
 
