@@ -26,6 +26,8 @@ def write_private(path: Path, content: bytes) -> None:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut leaves an empty file of that name
         os.replace(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)

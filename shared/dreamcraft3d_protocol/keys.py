@@ -77,7 +77,8 @@ class KeyFolder:
         return names
 
     def strike(self, name: str) -> bool:
-        """Let a client connect no more; returns whether there was one of that name. One that is connected stays so."""
+        """Let a client connect no more; returns whether there was one of that name. The backend
+        says so to one that is connected, and hears it no longer."""
         file = self.path / "clients" / f"{name}.key"
         known = name in self.enrolled().values()
         if known:

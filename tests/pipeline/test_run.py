@@ -355,3 +355,32 @@ def test_a_stage_without_a_surface_goes_on_until_it_has_one(
     watcher = Watcher(next_after={"coarse": 1})
     drive(folder, watcher)
     assert watcher.steps[-1] == ("coarse", 3)
+
+
+@pytest.mark.parametrize(
+    ("torn", "begun", "sentence"),
+    [(("checkpoint",), 2, "one before it"), (("checkpoint", "checkpoint_before"), 0, "begins anew")],
+)
+def test_a_torn_checkpoint_costs_no_more_than_it_holds_and_the_artist_is_told(
+    tmp_path: Path,
+    picture_file: Path,
+    tiny_preset: Preset,
+    monkeypatch: pytest.MonkeyPatch,
+    torn: tuple[str, ...],
+    begun: int,
+    sentence: str,
+) -> None:
+    monkeypatch.setattr("dreamcraft3d.pipeline.driver.CHECKPOINT_SECONDS", -1.0)
+    folder = prepare(tmp_path / "egg.glb", tiny_preset, image=picture_file, until="coarse")
+    with pytest.raises(Stopped):
+        drive(folder, Watcher(("coarse", 3)))
+    for name in torn:
+        path = getattr(folder, name)
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1  # a bit of a weight, which PyTorch alone would read
+        path.write_bytes(content)
+    watcher = Watcher(("coarse", 4))
+    with pytest.raises(Stopped):
+        drive(folder, watcher)
+    assert [stage for stage, _, done in watcher.begun if done == begun] == ["coarse"]
+    assert any(sentence in told for told in watcher.sentences)

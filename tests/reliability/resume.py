@@ -73,7 +73,7 @@ def files(run: RunFolder) -> Iterator[Path]:
 def place(run: RunFolder) -> str:
     """How far it has come, by what is on the disk."""
     stage = next((name for name in STAGES if not run.result(name).is_file()), "export")
-    saved = run.load_checkpoint(stage)
+    saved = run.load_checkpoint(stage, sys.exit)
     return stage if saved is None else f"{stage}, step {saved[0]}"
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,6 +27,9 @@ from serving import (
     wait_until,
 )
 
+from dreamcraft3d.errors import UserError
+from dreamcraft3d.service.folder import DataFolder
+from dreamcraft3d.service.store import Store
 from dreamcraft3d_protocol.client import Client, local_target
 from dreamcraft3d_protocol.connection import Connection
 from dreamcraft3d_protocol.messages import Cancel, Error, JobState, Result, Resume, Shutdown, Worker
@@ -204,3 +208,20 @@ def test_a_full_disk_is_a_sentence_that_harms_nothing_and_room_lets_the_job_go_o
     client.send(Resume(job))
     read_until(client, lambda m: isinstance(m, Result))
     own.close()
+
+
+def test_what_a_client_was_told_is_on_the_disk(tmp_path: Path) -> None:
+    store = Store(tmp_path / "jobs.sqlite3")
+    asked = (store._database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous"))
+    assert list(asked) == ["wal", 2]
+    store.close()
+
+
+def test_a_folder_on_a_network_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    share = SimpleNamespace(mountpoint=str(tmp_path / "share"), fstype="nfs4", opts="rw")
+    here = SimpleNamespace(mountpoint="/", fstype="ext4", opts="rw")
+    monkeypatch.setattr("psutil.disk_partitions", lambda all: [share, here])
+    with pytest.raises(UserError, match="network share"):
+        DataFolder(tmp_path / "share" / "data").acquire()
+    assert not (tmp_path / "share").exists()
+    DataFolder(tmp_path / "data").acquire().lock.release()

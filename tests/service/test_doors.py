@@ -56,8 +56,10 @@ def dealer() -> Iterator[Callable[..., Any]]:
     """A bare socket, for saying what no client would."""
     context = zmq.Context()
 
-    def make(endpoint: str, server: bytes | None = None, pair: KeyPair | None = None) -> Any:
+    def make(endpoint: str, server: bytes | None = None, pair: KeyPair | None = None, name: bytes = b"") -> Any:
         made = context.socket(zmq.DEALER)
+        if name:
+            made.setsockopt(zmq.IDENTITY, name)
         made.linger = 0
         if server is not None and pair is not None:
             made.curve_serverkey, made.curve_publickey, made.curve_secretkey = server, pair.public, pair.secret
@@ -124,6 +126,38 @@ def test_the_client_of_a_stranger_is_told_that_it_is_one_until_it_is_enrolled(
     (keys_of(backend.data).path / "clients" / "studio.key").unlink()
     client.reconnect()
     wait_until(lambda: client.receive() is not None and client.state == "refused")
+
+
+def test_a_client_that_is_struck_while_it_is_connected_is_heard_no_longer(backend: Backend, here: Connection) -> None:
+    pair = KeyPair(*zmq.curve_keypair())
+    keys_of(backend.data).enrol(pair.public, "lodger")
+    client = backend.client(remote_target(here.endpoint, here.server_public_key.encode(), pair))
+    assert keys_of(backend.data).strike("lodger")
+    wait_until(lambda: client.receive() is not None and client.state == "refused", 10)
+    assert "does not know this key" in client.sentence
+
+
+def test_who_takes_the_name_of_anothers_connection_is_not_taken_for_them(
+    backend: Backend, here: Connection, dealer: Callable[..., Any]
+) -> None:
+    server, local = here.server_public_key.encode(), keys_of(backend.data).client_pair()
+    guest = KeyPair(*zmq.curve_keypair())
+    keys_of(backend.data).enrol(guest.public, "guest")
+    first = dealer(here.endpoint, server, local, name=b"the same")
+    first.send_multipart(encode(Hello(*VERSION, "bare", "1")))
+    said(first, Welcome)
+    first.close()
+    second = dealer(here.endpoint, server, guest, name=b"the same")
+
+    def answered() -> bool:  # once the backend has noticed that the first is gone
+        second.send_multipart(encode(Shutdown()))
+        return bool(second.poll(200))
+
+    wait_until(answered, 10)
+    refused, _ = decode(second.recv_multipart(), BACKEND_KINDS)
+    assert isinstance(refused, Refused)
+    assert refused.code == "hello"
+    assert backend.process.poll() is None
 
 
 def greeted(backend: Backend, here: Connection, dealer: Callable[..., Any]) -> Any:

@@ -293,6 +293,7 @@ def test_a_deleted_job_leaves_nothing_on_disk(backend: Backend) -> None:
         ({"prompt": "  "}, ["nothing to make"]),
         ({"preset": "best"}, ["best", "draft", "tiny"]),
         ({"preset": "../presets/tiny"}, ["no preset"]),
+        ({"preset": 4000 * "x"}, ["no preset"]),
         ({"first": "texture"}, ["mesh"]),
     ],
 )

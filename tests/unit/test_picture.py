@@ -97,6 +97,7 @@ def test_a_decompression_bomb_is_refused_unread(tmp_path):
 def test_what_is_no_picture_is_refused_with_its_mend(tmp_path):
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "program.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n%%EOF\n")
     quadrants().resize((200, 200)).save(tmp_path / "whole.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:200])
     Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(tmp_path / "clear.png")
@@ -105,6 +106,7 @@ def test_what_is_no_picture_is_refused_with_its_mend(tmp_path):
         (".", "is a folder"),
         ("empty.png", "is an empty file"),
         ("text.png", "not a picture of a known kind"),
+        ("program.png", "not a picture of a known kind"),
         ("cut.png", "is broken"),
         ("clear.png", "transparent all over"),
     ):

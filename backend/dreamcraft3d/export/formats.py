@@ -32,6 +32,13 @@ _SAMPLER = {"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071
 _ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963
 
 
+def settle(temporary: Path, path: Path) -> None:
+    """Give a finished file its name once it is on the disk: a power cut leaves it, or what was there. Raises OSError."""
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
 def write_atomically(path: Path | str, content: bytes) -> None:
     """Write a file by way of a temporary one beside it, making its folder: nobody ever reads half a file.
 
@@ -45,7 +52,7 @@ def write_atomically(path: Path | str, content: bytes) -> None:
             raise UserError(f"{path} is a folder.", hint="Give the name of a file in it.")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(content)
-        os.replace(temporary, path)
+        settle(temporary, path)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()

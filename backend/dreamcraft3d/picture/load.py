@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ from dreamcraft3d.errors import UserError
 
 MAX_PIXELS = 80_000_000
 """More than this is refused unread: a small file can claim to be a picture that fills the memory."""
+FORMATS = "PNG JPEG MPO WEBP AVIF BMP TIFF GIF JPEG2000 TGA PPM ICO DDS PSD".split()
+"""What is read, where Pillow can; of its others, some run programs on what they are given, such as Ghostscript."""
 MAX_SIDE = 2048
 """Larger pictures are reduced to this: nothing later looks at finer detail."""
 
@@ -24,7 +28,7 @@ def load_picture(path: Path | str) -> Tensor:
     transparency gets alpha 1.
 
     Args:
-        path: a file of any kind that Pillow reads.
+        path: a file of one of the kinds in ``FORMATS``.
 
     Returns:
         (H, W, 4) sRGB and straight alpha in [0, 1], row 0 at the top, its longer side at most ``MAX_SIDE`` pixels.
@@ -58,7 +62,8 @@ def _read(path: Path, upright: bool) -> Image.Image:
     if path.stat().st_size == 0:
         raise UserError(f"{path} is an empty file.", "Save the picture again.")
     try:
-        with Image.open(path) as image:
+        Image.init()
+        with Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN]) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large(path)
             return _rgba(ImageOps.exif_transpose(image) if upright else image)
@@ -68,7 +73,7 @@ def _read(path: Path, upright: bool) -> Image.Image:
         raise UserError(f"{path} is not a picture of a known kind.", "Save it as PNG or JPEG.") from None
     except PermissionError:
         raise UserError(f"{path} may not be read.", "Change the file's permissions.") from None
-    except (OSError, SyntaxError, ValueError, EOFError):
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error):
         raise UserError(f"The picture {path} is broken.", "Save it again as PNG or JPEG.") from None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from dreamcraft3d.export.formats import settle
 from dreamcraft3d.pipeline.config import STAGES, StageName
 from dreamcraft3d.pipeline.estimators import run_estimators
 from dreamcraft3d.pipeline.finish import export_run
@@ -180,7 +180,7 @@ class Driver:
         return reference
 
     def _run_stage(self, stage: Stage, given: Given | None) -> None:
-        saved = self.folder.load_checkpoint(stage.name)
+        saved = self.folder.load_checkpoint(stage.name, self.observer.said)
         done = 0
         if saved is not None:
             done, state = saved
@@ -208,8 +208,8 @@ class Driver:
         self.folder.save_views(stage.name, self._pictures(stage))
         result = self.folder.result(stage.name)
         stage.finish(result.with_suffix(".tmp"))
-        os.replace(result.with_suffix(".tmp"), result)
-        self.folder.checkpoint.unlink(missing_ok=True)
+        settle(result.with_suffix(".tmp"), result)
+        self.folder.drop_checkpoints()
         self._tick(stage.name, done, time.monotonic() - started)
         self.observer.ended(stage.name, self.seconds[stage.name]["seconds"])
 

@@ -113,6 +113,6 @@ class Ladder:
         self.folder.write_json(_FILE, asdict(self.means))
         again = ""
         if name == "lora":  # whose weights are others than those in the checkpoint
-            self.folder.checkpoint.unlink(missing_ok=True)
+            self.folder.drop_checkpoints()
             again = ", from the stage's beginning"
         return f"{ran_out} ran out of memory (stage {stage}); going on with {SENTENCES[name]}{again}."

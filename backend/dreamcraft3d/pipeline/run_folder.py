@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import shutil
+import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -20,8 +24,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from dreamcraft3d.errors import UserError
-from dreamcraft3d.export.formats import write_atomically
+from dreamcraft3d.export.formats import settle, write_atomically
 from dreamcraft3d.pipeline.config import Preset, StageName
+
+log = logging.getLogger(__name__)
 
 
 class Request(BaseModel):
@@ -70,6 +76,11 @@ class RunFolder:
     @property
     def checkpoint(self) -> Path:
         return self.path / "checkpoint.pt"
+
+    @property
+    def checkpoint_before(self) -> Path:
+        """The one before the newest."""
+        return self.path / "checkpoint-before.pt"
 
     @property
     def start(self) -> Path:
@@ -149,17 +160,37 @@ class RunFolder:
         write_atomically(self.path / name, json.dumps(value, indent=2).encode())
 
     def save_checkpoint(self, stage: str, step: int, state: dict[str, Any]) -> None:
-        """Keep a stage's state before its step ``step``."""
+        """Keep a stage's state before its step ``step``, and the checkpoint before it. Never are there more than two."""
         temporary = self.checkpoint.with_suffix(".tmp")
+        if self.checkpoint.is_file():
+            self.checkpoint_before.unlink(missing_ok=True)
         torch.save({"stage": stage, "step": step, "state": state}, temporary)
-        os.replace(temporary, self.checkpoint)
+        if self.checkpoint.is_file():
+            os.replace(self.checkpoint, self.checkpoint_before)
+        settle(temporary, self.checkpoint)
 
-    def load_checkpoint(self, stage: str) -> tuple[int, dict[str, Any]] | None:
-        """(step, state) if the checkpoint is of this stage."""
-        if not self.checkpoint.is_file():
-            return None
-        saved = torch.load(self.checkpoint, weights_only=True)
-        return (saved["step"], saved["state"]) if saved["stage"] == stage else None
+    def load_checkpoint(self, stage: str, say: Callable[[str], None]) -> tuple[int, dict[str, Any]] | None:
+        """(step, state) of the newest checkpoint that is whole and of this stage; ``say`` is told of one that is damaged."""
+        damaged = False
+        for path in (self.checkpoint, self.checkpoint_before):
+            if not path.is_file():
+                continue
+            saved = _read_checkpoint(path)
+            if saved is None:
+                log.error("the checkpoint %s is damaged", path)
+                damaged = True
+            elif saved["stage"] == stage:
+                if damaged:
+                    say("The newest checkpoint is damaged; going on from the one before it.")
+                return saved["step"], saved["state"]
+        if damaged:
+            say("The checkpoint is damaged; the stage begins anew.")
+        return None
+
+    def drop_checkpoints(self) -> None:
+        """Delete them: the stage is done, or has to begin anew."""
+        for path in (self.checkpoint, self.checkpoint_before):
+            path.unlink(missing_ok=True)
 
     def save_views(self, stage: str, pictures: Tensor) -> None:
         """Keep a stage's pictures (N, S, S, 3) for the contact sheet, as one strip."""
@@ -175,3 +206,15 @@ class RunFolder:
             return None
         strip = torch.from_numpy(np.array(Image.open(path).convert("RGB"))).float() / 255
         return torch.stack(strip.split(strip.shape[0], dim=1))
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any] | None:
+    """What is in a checkpoint, or None if it is not as it was written."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            if file.testzip() is not None:
+                return None
+        saved: dict[str, Any] = torch.load(path, weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, UnpicklingError, zipfile.BadZipFile):
+        return None
+    return saved

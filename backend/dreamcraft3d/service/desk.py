@@ -61,6 +61,8 @@ log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
 MAX_NAME = 200
+MAX_SENTENCE = 1000
+"""Characters; a sentence may quote what was sent."""
 SAVE_SECONDS = 5.0
 ENDS: dict[type[Message], Event] = {Done: "finish", Stopped: "leave", Failed: "fail"}
 
@@ -133,7 +135,7 @@ class Desk:
             self._answer(session, message, arrays)
         except UserError as error:
             log.info("%s is told: %s", session.name, error)
-            self._clients.tell(session, Error("user", error.sentence, error.hint, "edit", job))
+            self._clients.tell(session, Error("user", error.sentence[:MAX_SENTENCE], error.hint, "edit", job))
         except OSError as error:
             log.error("a %s could not be obeyed", message.kind, exc_info=error)
             full = error.errno in FULL

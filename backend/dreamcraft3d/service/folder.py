@@ -6,6 +6,7 @@ import errno
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from dreamcraft3d.errors import UserError
@@ -14,6 +15,8 @@ from dreamcraft3d_protocol.errors import ProtocolError
 from dreamcraft3d_protocol.files import private_folder
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+SHARES = frozenset("9p afs ceph cifs fuse.glusterfs fuse.sshfs glusterfs lustre ncpfs nfs nfs4 smb2 smb3 smbfs".split())
+"""Kinds of file systems that are other computers': locks and SQLite's WAL do not hold there."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,11 @@ class DataFolder:
             UserError: another supervisor has it, or the folder cannot be written.
         """
         lock = FileLock(self.path / "serve.lock")
+        if _is_shared(self.path):
+            raise UserError(
+                f"{self.path} lies on a network share, where jobs could be lost.",
+                "Name a folder on a disk of this machine by --data, or DREAMCRAFT3D_DATA.",
+            )
         try:
             private_folder(self.path)
             return lock.acquire(timeout=0)
@@ -73,3 +81,13 @@ class DataFolder:
         except ProtocolError:
             return ""
         return "" if connection is None else f" (process {connection.pid})"
+
+
+def _is_shared(path: Path) -> bool:
+    """Whether a folder, there or not yet, lies on another computer's disk."""
+    places = [path.resolve(), *path.resolve().parents]
+    above = [disk for disk in psutil.disk_partitions(all=True) if Path(disk.mountpoint) in places]
+    if not above:
+        return False
+    nearest = max(above, key=lambda disk: len(disk.mountpoint))
+    return nearest.fstype.lower() in SHARES or "remote" in nearest.opts.split(",")

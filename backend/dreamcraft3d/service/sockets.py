@@ -26,6 +26,10 @@ MAX_WAITING = 1000
 RECEIVE_SECONDS = 0.05
 """For how long clients are listened to, if many speak, before others have their turn."""
 GONE_SECONDS = 60.0
+HANDSHAKE_SECONDS = 5
+"""A stranger who says nothing for so long is not waited for."""
+STRUCK_SECONDS = 1.0
+"""How often it is looked whether those who are connected are still enrolled."""
 IN_FLIGHT = 4
 """Messages handed to ZeroMQ for a client ahead of time: the fewer, the newer the previews."""
 
@@ -35,6 +39,7 @@ class Session:
     """A client whose handshake is done.
 
     Attributes:
+        key: its public key, in Z85, with which every message of it must come.
         name: under which its key is enrolled.
         local: it has the key of this machine.
         attached: jobs whose previews and results it wants.
@@ -43,6 +48,7 @@ class Session:
     """
 
     identity: bytes
+    key: bytes
     name: str
     local: bool
     minor: int
@@ -86,6 +92,7 @@ class Clients:
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         socket.setsockopt(zmq.SNDHWM, IN_FLIGHT)
         socket.setsockopt(zmq.MAXMSGSIZE, MAX_BYTES)
+        socket.setsockopt(zmq.HANDSHAKE_IVL, 1000 * HANDSHAKE_SECONDS)
         socket.zap_domain = b"clients"
         socket.curve_server = True
         socket.curve_publickey, socket.curve_secretkey = pair.public, pair.secret
@@ -95,6 +102,7 @@ class Clients:
         self.endpoint = str(socket.getsockopt_string(zmq.LAST_ENDPOINT)).replace("//0.0.0.0:", f"//{LOOPBACK}:")
         self.public_key = pair.public.decode()
         self.sessions: dict[bytes, Session] = {}
+        self._looked_at = 0.0
 
     def receive(self) -> Iterator[Heard]:
         """What came, for some time; pings, hellos of other versions and what cannot be read are answered here."""
@@ -155,6 +163,19 @@ class Clients:
                 session.next = None
         return left
 
+    def forget_struck(self) -> None:
+        """Drop the sessions of clients whose keys are enrolled no longer, and tell them."""
+        now = time.monotonic()
+        if now - self._looked_at < STRUCK_SECONDS:
+            return
+        self._looked_at = now
+        enrolled = self._keys.enrolled()
+        for session in list(self.sessions.values()):
+            if session.key not in enrolled:
+                log.warning("the key of %s is not enrolled any more", session.name)
+                del self.sessions[session.identity]
+                self._refuse_key(session.identity)
+
     def forget_silent(self) -> None:
         """Drop the sessions of clients that went without a word."""
         now = time.monotonic()
@@ -172,6 +193,11 @@ class Clients:
 
     def _read(self, identity: bytes, frames: list[zmq.Frame]) -> Heard | None:
         session = self.sessions.get(identity)
+        if session is not None and session.key != _key(
+            frames[0]
+        ):  # somebody else has taken the name of this connection
+            del self.sessions[identity]
+            session = None
         try:
             message, arrays = decode(frames, CLIENT_KINDS, 0 if session is None else session.minor)
         except ProtocolError as error:
@@ -199,15 +225,27 @@ class Clients:
             versions = f"The client speaks version {hello.major} of the protocol, the backend {VERSION[0]}."
             self._refuse(identity, code, versions, f"Update the {older}.")
             return None
-        key = str(frame.get("User-Id")).encode()
-        name = self._keys.enrolled().get(key, "unknown")
+        key = _key(frame)
+        name = self._keys.enrolled().get(key)
+        if name is None:  # it was let in, and struck since
+            log.warning("a client whose key is not enrolled any more says hello")
+            self._refuse_key(identity)
+            return None
         log.info("%s says hello: %s %s", name, hello.client, hello.version)
-        session = Session(identity, name, key == self._local_key, hello.minor, time.monotonic())
+        session = Session(identity, key, name, key == self._local_key, hello.minor, time.monotonic())
         self.sessions[identity] = session
         return session
+
+    def _refuse_key(self, identity: bytes) -> None:
+        self._refuse(identity, "key", "The backend does not know this key any more.", "Have it enrolled again there.")
 
     def _refuse(self, identity: bytes, code: str, sentence: str, hint: str) -> None:
         try:
             self._send(identity, encode(Refused(code, sentence, hint)))
         except zmq.ZMQError:
             log.info("a refusal could not be delivered")
+
+
+def _key(frame: zmq.Frame) -> bytes:
+    """The key that the connection of a frame has proved to have."""
+    return str(frame.get("User-Id")).encode()

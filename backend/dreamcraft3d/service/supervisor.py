@@ -19,7 +19,7 @@ import zmq
 from dreamcraft3d import __version__
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.service.auth import Gate
-from dreamcraft3d.service.desk import Desk
+from dreamcraft3d.service.desk import MAX_SENTENCE, Desk
 from dreamcraft3d.service.downloads import Downloads
 from dreamcraft3d.service.engine import Engine, LocalWorker
 from dreamcraft3d.service.folder import DataFolder
@@ -142,6 +142,7 @@ class Supervisor:
             self._told = self._engine.told
             self._clients.tell_all(self._told)
         self._downloads.tick()
+        self._clients.forget_struck()
         self._clients.forget_silent()
 
     def _welcome(self, session: Session) -> None:
@@ -163,7 +164,7 @@ class Supervisor:
             else:
                 self._downloads.cancel(message.model)
         except UserError as error:
-            self._clients.tell(session, Error("user", error.sentence, error.hint))
+            self._clients.tell(session, Error("user", error.sentence[:MAX_SENTENCE], error.hint))
         except OSError as error:
             self._clients.tell(session, Error("disk", f"The folder of models cannot be used: {error.strerror}."))
 
