@@ -42,6 +42,7 @@ def test_patterns_let_through_what_is_needed_and_no_pickles() -> None:
     assert wanted(sd, "text_encoder/config.json")
     assert not wanted(sd, "unet/diffusion_pytorch_model.fp16.safetensors")
     assert not wanted(sd, "v2-1_512-ema-pruned.ckpt")
+    assert not wanted(sd, "unet/../../other/unet/config.json")
     pickled = ("pytorch_model.bin", "unet/diffusion_pytorch_model.bin", "text_encoder/pytorch_model.fp16.bin")
     assert not any(wanted(model, file) for model in catalogue().values() for file in pickled)
 

@@ -7,7 +7,7 @@ import json
 import os
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import platformdirs
@@ -59,7 +59,10 @@ def model_folder(name: str) -> Path:
 
 
 def wanted(model: Model, file: str) -> bool:
-    """Whether a file of the model's repository is among those needed."""
+    """Whether a file of the model's repository is among those needed; none that would lie outside its folder is."""
+    path = PurePosixPath(file)
+    if path.is_absolute() or ".." in path.parts:
+        return False
     return any(fnmatch(file, pattern) for pattern in model.files)
 
 

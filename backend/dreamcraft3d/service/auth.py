@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
 
 import zmq
@@ -10,15 +12,27 @@ from zmq.auth.thread import ThreadAuthenticator
 Allowed = Callable[[bytes], bool]
 """Whether a public key, in Z85, may connect."""
 
+log = logging.getLogger(__name__)
+
+TOLD_SECONDS = 60.0
+"""Strangers knock again and again; the log has them so seldom."""
+
 
 class _Asked:
     """What pyzmq's authenticator calls; a class, as it wants one."""
 
     def __init__(self, allowed: Allowed) -> None:
         self.allowed = allowed
+        self._refused, self._tell_at = 0, 0.0
 
     def callback(self, domain: str, key: bytes) -> bool:
-        return self.allowed(key)
+        if self.allowed(key):
+            return True
+        self._refused += 1
+        if time.monotonic() >= self._tell_at:
+            log.warning("refused %d times: keys not enrolled; the last was %s", self._refused, key.decode())
+            self._refused, self._tell_at = 0, time.monotonic() + TOLD_SECONDS
+        return False
 
 
 class Gate:

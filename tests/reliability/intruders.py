@@ -1,0 +1,211 @@
+"""Who should not get in, or not get far: python tests/reliability/intruders.py
+
+Each of them tries a real backend, on which an honest job runs. It prints what became of them and what the log says; its
+status is 1 where one was let in, or did harm, or who could be named is not in the log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import socket
+import struct
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import numpy as np
+import zmq
+from PIL import Image
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "service"))
+
+from hostile import GREETING
+from serving import Backend, is_state, read_until, submit, wait_until
+
+from dreamcraft3d_protocol import VERSION
+from dreamcraft3d_protocol.client import Client, remote_target
+from dreamcraft3d_protocol.codec import decode, encode
+from dreamcraft3d_protocol.connection import Connection, keys_of
+from dreamcraft3d_protocol.keys import KeyPair
+from dreamcraft3d_protocol.messages import BACKEND_KINDS, Download, Error, Hello, Jobs, JobState, Message, Submit
+
+JOB = str(uuid.UUID(int=3))
+Tried = tuple[str, bool, str]
+"""What became of an intruder, whether that is right, and words that the log must have: none where it cannot know of them."""
+
+
+@dataclass
+class Trial:
+    """One backend, and what is needed to try it."""
+
+    backend: Backend
+    where: Connection
+    context: zmq.Context[zmq.Socket[bytes]]
+    enrolled: KeyPair
+
+    # --- strangers ---
+
+    def nothing(self) -> Tried:
+        return self._unanswered(None, None, "")
+
+    def wrong_server_key(self) -> Tried:
+        return self._unanswered(zmq.curve_keypair()[0], self.enrolled, "")
+
+    def unlisted_key(self) -> Tried:
+        return self._unanswered(self.where.server_public_key.encode(), KeyPair(*zmq.curve_keypair()), "not enrolled")
+
+    def plain_tcp(self) -> Tried:
+        return self._raw(b"GET / HTTP/1.1\r\n\r\n" * 10)
+
+    def four_gigabytes(self) -> Tried:
+        return self._raw(GREETING + b"\x03\x01CURVE" + bytes(47) + b"\x06" + struct.pack(">Q", 2**32) + bytes(10_000))
+
+    # --- clients that mean harm ---
+
+    def path_in_a_name(self) -> Tried:
+        return self._told(encode(Submit(JOB, "a red mushroom", "../../keys/server", 1)), "no preset", "no preset")
+
+    def path_as_an_id(self) -> Tried:
+        frame = msgpack.packb({"kind": "forget", "job": "../../keys", "arrays": []})
+        return self._told([frame], "", "was refused")
+
+    def path_as_a_model(self) -> Tried:
+        return self._told(encode(Download("../../keys")), "no model", "")
+
+    def corner_that_is_not_there(self) -> Tried:
+        mesh = {"vertices": np.eye(3, dtype=np.float32), "faces": np.array([[0, 1, 2]], np.int32)}
+        frames = encode(Submit(JOB, "a red mushroom", "tiny", 1, first="texture"), mesh)
+        frames[2] = np.array([[0, 1, 2**30]], np.int32).tobytes()
+        return self._told(frames, "", "was refused")
+
+    def bomb(self) -> Tried:
+        """A picture of 2.5 thousand million pixels in 300 kB fails its job alone."""
+        data = io.BytesIO()
+        Image.new("1", (50_000, 50_000)).save(data, "PNG")
+        client = self.backend.client()
+        job = submit(client, prompt="", arrays={"picture": np.frombuffer(data.getvalue(), np.uint8)})
+        state = read_until(client, lambda m: isinstance(m, JobState) and m.job == job and m.error is not None, 300)[-1][
+            0
+        ]
+        assert isinstance(state, JobState)
+        assert state.error is not None
+        return state.error.sentence, "million pixels" in state.error.sentence, "million pixels"
+
+    def struck_off(self) -> Tried:
+        pair = KeyPair(*zmq.curve_keypair())
+        keys_of(self.backend.data).enrol(pair.public, "lodger")
+        target = remote_target(self.where.endpoint, self.where.server_public_key.encode(), pair)
+        client: Client = self.backend.client(target)
+        keys_of(self.backend.data).strike("lodger")
+        wait_until(lambda: client.receive() is not None and client.state == "refused", 10)
+        return client.sentence, "does not know this key" in client.sentence, "lodger is not enrolled"
+
+    # --- how ---
+
+    def _dealer(self, server: bytes | None, pair: KeyPair | None) -> zmq.Socket[bytes]:
+        made = self.context.socket(zmq.DEALER)
+        made.linger = 0
+        if server is not None and pair is not None:
+            made.curve_serverkey, made.curve_publickey, made.curve_secretkey = server, pair.public, pair.secret
+        made.connect(self.where.endpoint)
+        return made
+
+    def _unanswered(self, server: bytes | None, pair: KeyPair | None, logged: str) -> Tried:
+        asking = self._dealer(server, pair)
+        for message in (Hello(*VERSION, "intruder", "1"), Jobs()):
+            asking.send_multipart(encode(message))
+        silent = asking.poll(1500) == 0
+        asking.close()
+        return "no answer" if silent else "ANSWERED", silent, logged
+
+    def _raw(self, said: bytes) -> Tried:
+        host, port = self.where.endpoint.removeprefix("tcp://").split(":")
+        answer, closed = b"", False
+        with socket.create_connection((host, int(port)), timeout=8) as plain:
+            with contextlib.suppress(OSError):
+                plain.sendall(said)
+            try:
+                while part := plain.recv(1000):
+                    answer += part
+                closed = True
+            except TimeoutError:
+                pass
+            except OSError:
+                closed = True
+        return (
+            f"closed after {len(answer)} bytes of greeting" if closed else "LEFT OPEN",
+            closed and len(answer) < 200,
+            "",
+        )
+
+    def _told(self, frames: list[Any], words: str, logged: str) -> Tried:
+        asking = self._dealer(self.where.server_public_key.encode(), self.enrolled)
+        asking.send_multipart(encode(Hello(*VERSION, "intruder", "1")))
+        asking.send_multipart(frames)
+        answer: Message | None = None
+        while not isinstance(answer, Error) and asking.poll(5000):
+            answer, _ = decode(asking.recv_multipart(), BACKEND_KINDS)
+        asking.close()
+        sentence = answer.sentence if isinstance(answer, Error) else "NO ANSWER"
+        return sentence, isinstance(answer, Error) and words in sentence, logged
+
+
+INTRUDERS: dict[str, Callable[[Trial], Tried]] = {
+    "no key at all": Trial.nothing,
+    "a wrong key of the backend": Trial.wrong_server_key,
+    "a key that is not on the list": Trial.unlisted_key,
+    "plain TCP": Trial.plain_tcp,
+    "a header of 4 GB": Trial.four_gigabytes,
+    "a path for a preset": Trial.path_in_a_name,
+    "a path for a job's id": Trial.path_as_an_id,
+    "a path for a model": Trial.path_as_a_model,
+    "a mesh with a corner that is not there": Trial.corner_that_is_not_there,
+    "a picture that unpacks to 2.5 gigapixels": Trial.bomb,
+    "a key that is struck off meanwhile": Trial.struck_off,
+}
+
+
+def run(folder: Path) -> dict[str, bool]:
+    """All of them; whether each was refused and did no harm, and whether the honest job was done."""
+    holds = {}
+    with trial(folder) as tested:
+        client = tested.backend.client()
+        honest = submit(client, until="coarse")
+        for name, intrude in INTRUDERS.items():
+            log = tested.backend.data / "serve.log"
+            read = log.stat().st_size
+            outcome, right, words = intrude(tested)
+            noted = words in log.read_bytes()[read:].decode()
+            alive = tested.backend.process.poll() is None
+            holds[name] = right and noted and alive
+            mark = "yes" if holds[name] else "NO "
+            sys.stdout.write(f"{mark}  {name:<42}{outcome}{f' (logged: {words})' if words else ''}\n")
+        read_until(client, is_state(honest, "done"), 300)
+        holds["the honest job is done"] = True
+    return holds
+
+
+@contextlib.contextmanager
+def trial(folder: Path) -> Iterator[Trial]:
+    backend, context = Backend(folder / "data"), zmq.Context()
+    try:
+        backend.client()
+        where = Connection.read(backend.data)
+        assert where is not None
+        enrolled = KeyPair(*zmq.curve_keypair())
+        keys_of(backend.data).enrol(enrolled.public, "guest")
+        yield Trial(backend, where, context, enrolled)
+    finally:
+        context.destroy(linger=0)
+        backend.close()
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as place:
+        sys.exit(0 if all(run(Path(place)).values()) else 1)
