@@ -23,7 +23,7 @@ import zmq
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "service"))
 
-from hostile import hostile, raw_bytes
+from hostile import bare, hostile, raw_bytes
 from serving import Backend, is_state, read_until, submit
 
 from dreamcraft3d_protocol import VERSION
@@ -131,12 +131,7 @@ class Attack:
         self.asking.send_multipart(encode(Hello(*VERSION, "good", "1")))
 
     def dealer(self, pair: KeyPair) -> zmq.Socket[bytes]:
-        made = self.context.socket(zmq.DEALER)
-        made.linger = 0
-        made.curve_serverkey = self.where.server_public_key.encode()
-        made.curve_publickey, made.curve_secretkey = pair.public, pair.secret
-        made.connect(self.where.endpoint)
-        return made
+        return bare(self.context, self.where.endpoint, self.where.server_public_key.encode(), pair)
 
     def frame(self) -> None:
         self.sent += 1

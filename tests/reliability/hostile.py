@@ -11,9 +11,11 @@ from typing import Any
 
 import msgpack
 import numpy as np
+import zmq
 
 from dreamcraft3d_protocol import VERSION
 from dreamcraft3d_protocol.codec import encode
+from dreamcraft3d_protocol.keys import KeyPair
 from dreamcraft3d_protocol.messages import (
     Attach,
     CancelDownload,
@@ -191,6 +193,16 @@ def _with_header(frames: Frames, change: Callable[[dict[Any, Any]], object]) -> 
         return [msgpack.packb(header), *frames[1:]]
     except Exception:  # an earlier deed has left no header to change
         return frames
+
+
+def bare(context: zmq.Context[Any], endpoint: str, server: bytes | None, pair: KeyPair | None) -> zmq.Socket[bytes]:
+    """A socket for saying what no client would; without keys it speaks no CURVE."""
+    made = context.socket(zmq.DEALER)
+    made.linger = 0
+    if server is not None and pair is not None:
+        made.curve_serverkey, made.curve_publickey, made.curve_secretkey = server, pair.public, pair.secret
+    made.connect(endpoint)
+    return made
 
 
 GREETING = b"\xff" + bytes(8) + b"\x7f"

@@ -25,7 +25,7 @@ from PIL import Image
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "service"))
 
-from hostile import GREETING
+from hostile import GREETING, bare
 from serving import Backend, is_state, read_until, submit, wait_until
 
 from dreamcraft3d_protocol import VERSION
@@ -108,16 +108,8 @@ class Trial:
 
     # --- how ---
 
-    def _dealer(self, server: bytes | None, pair: KeyPair | None) -> zmq.Socket[bytes]:
-        made = self.context.socket(zmq.DEALER)
-        made.linger = 0
-        if server is not None and pair is not None:
-            made.curve_serverkey, made.curve_publickey, made.curve_secretkey = server, pair.public, pair.secret
-        made.connect(self.where.endpoint)
-        return made
-
     def _unanswered(self, server: bytes | None, pair: KeyPair | None, logged: str) -> Tried:
-        asking = self._dealer(server, pair)
+        asking = bare(self.context, self.where.endpoint, server, pair)
         for message in (Hello(*VERSION, "intruder", "1"), Jobs()):
             asking.send_multipart(encode(message))
         silent = asking.poll(1500) == 0
@@ -145,7 +137,8 @@ class Trial:
         )
 
     def _told(self, frames: list[Any], words: str, logged: str) -> Tried:
-        asking = self._dealer(self.where.server_public_key.encode(), self.enrolled)
+        server = self.where.server_public_key.encode()
+        asking = bare(self.context, self.where.endpoint, server, self.enrolled)
         asking.send_multipart(encode(Hello(*VERSION, "intruder", "1")))
         asking.send_multipart(frames)
         answer: Message | None = None
