@@ -38,15 +38,11 @@ class _Held:
 
 
 def studio() -> Studio:
-    """The studio; made anew where the preferences have changed."""
-    wanted = settings()
-    held = _Held.studio
-    if held is not None and held.session.settings == wanted:
-        return held
-    if held is not None:
-        held.close()
-    _Held.studio = Studio(Session(wanted))
-    _Held.studio.watch_only(target.growing_jobs())
+    """The studio; made anew where the preferences name another backend."""
+    wanted, held = settings(), _Held.studio
+    if held is None or held.session.settings != wanted:
+        _Held.studio = Studio(Session(wanted)) if held is None else held.under(wanted)
+        _Held.studio.watch(target.growing_jobs())
     return _Held.studio
 
 

@@ -20,6 +20,7 @@ from dreamcraft3d.models.commands import app as models_app
 from dreamcraft3d.plan.commands import plan
 from dreamcraft3d.progress_bars import ProgressBars, console
 from dreamcraft3d.service.keys_commands import app as keys_app
+from dreamcraft3d.service.logs import harmless
 from dreamcraft3d.service.logs_command import logs
 from dreamcraft3d.service.status_commands import cancel, jobs, status
 from dreamcraft3d_protocol.errors import ProtocolError
@@ -297,9 +298,8 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except UserError as error:
-        console.print(
-            f"[red]{escape(error.sentence)}[/red] {escape(error.hint)}".strip(), soft_wrap=True, highlight=False
-        )
+        said = f"[red]{escape(error.sentence)}[/red] {escape(error.hint)}".strip()
+        console.print(harmless(said), soft_wrap=True, highlight=False)
         sys.exit(2)
     except ProtocolError as error:
         console.print(f"[red]{escape(str(error))}[/red]", soft_wrap=True, highlight=False)

@@ -71,6 +71,11 @@ class Environment:
         self.search.poll()
         return ended
 
+    def go_by(self, settings: Settings) -> None:
+        """Search by other settings; an installation goes on."""
+        self.settings, self.trouble = settings, ""
+        self.look_again()
+
     def look_again(self) -> None:
         """Search anew."""
         self.search.close()

@@ -89,12 +89,14 @@ class Jobs:
         by_id: what was said last of each, oldest first.
         faults: what was not done of what was asked for a job that there is, by id.
         ordered: names of jobs that the backend has not answered yet, by id.
+        ending: ids of jobs that were asked to end, until the backend says that they do, or will not.
     """
 
     def __init__(self) -> None:
         self.by_id: dict[str, JobState] = {}
         self.faults: dict[str, Fault] = {}
         self.ordered: dict[str, str] = {}
+        self.ending: set[str] = set()
 
     def take(self, message: Message) -> None:
         """Note what the backend says."""
@@ -107,8 +109,10 @@ class Jobs:
             self.ordered.pop(message.job, None)
         elif isinstance(message, Error) and message.job is not None:
             self.ordered.pop(message.job, None)
+            self.ending.discard(message.job)
             if message.job in self.by_id:
                 self.faults[message.job] = Fault(message.code, message.sentence, message.hint, message.action)
+        self.ending = set(filter(self.may_cancel, self.ending))
 
     def fault(self, job: str) -> Fault | None:
         """What is wrong with a job, if anything is."""
@@ -144,8 +148,9 @@ class Jobs:
         return self.state(job) == "queued" and sum(known.state == "queued" for known in self.by_id.values()) > 1
 
     def that(self, allowed: Callable[[str], bool]) -> list[str]:
-        """The ids of the jobs with which something may be done, in the order of the queue."""
-        return [known.job for known in sorted(self.by_id.values(), key=lambda j: j.position) if allowed(known.job)]
+        """The ids of the jobs with which something may be done, in the order of the queue; none that is to end."""
+        lasting = [known for known in self.by_id.values() if known.job not in self.ending]
+        return [known.job for known in sorted(lasting, key=lambda j: j.position) if allowed(known.job)]
 
     @property
     def paused(self) -> list[str]:

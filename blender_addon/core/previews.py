@@ -13,6 +13,8 @@ from typing import Literal
 from dreamcraft3d_protocol.arrays import Array, Arrays
 from dreamcraft3d_protocol.messages import Preview, Result, Subject
 
+from .pixels import Pixels
+
 Part = Literal["faces", "positions", "colours", "texture"]
 _ALL: frozenset[Part] = frozenset(("faces", "positions", "colours", "texture"))
 
@@ -25,7 +27,7 @@ class Shape:
         topology: names the faces.
         seq: of the newest preview in it.
         colours: (V, 3) sRGB, or None once there is a texture.
-        uv: (3F, 2) with ``texture`` (H, W, 3) uint8, or None.
+        uv: (3F, 2) with ``texture``, or None.
         png: bytes of the final texture; where it is set, the shape is final.
         stale: parts that the scene does not show yet; ``faces`` means all of them.
     """
@@ -36,13 +38,18 @@ class Shape:
     faces: Array
     colours: Array | None = None
     uv: Array | None = None
-    texture: Array | None = None
+    texture: Pixels | None = None
     png: bytes | None = None
     stale: set[Part] = field(default_factory=lambda: set(_ALL))
 
     @property
     def final(self) -> bool:
         return self.png is not None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can be written without waiting."""
+        return self.texture is None or self.texture.ready
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ class Previews:
         elif preview.form == "colours":
             held.colours = arrays["colours"]
         else:
-            held.uv, held.texture = arrays["uv"], arrays["texture"]
+            held.uv, held.texture = arrays["uv"], Pixels(arrays["texture"])
         held.stale.add(preview.form)
         return True
 
@@ -100,8 +107,8 @@ class Previews:
         )
 
     def stale(self) -> dict[str, Shape]:
-        """Those that the scene does not show as they are."""
-        return {job: shape for job, shape in self.shapes.items() if shape.stale}
+        """Those that the scene does not show as they are, and can take now."""
+        return {job: shape for job, shape in self.shapes.items() if shape.stale and shape.ready}
 
     def show_again(self, job: str) -> bool:
         """The scene has lost what it was given, by undo perhaps; False if nothing is held."""

@@ -22,7 +22,7 @@ from dreamcraft3d_protocol.messages import Message, PresetInfo, Presets, Shutdow
 
 from ..link.doctor import Doctor
 from ..link.install import InstallError
-from ..link.process import end_of, spawn, tail, terminate
+from ..link.process import end_of, spawn, stop, tail, terminate
 from .environment import Environment
 from .remote import own_pair
 from .settings import Settings
@@ -46,11 +46,12 @@ class Session:
         stopped: the artist stopped the backend; what is only to be watched does not start it again.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, environment: Environment | None = None) -> None:
+        """``environment`` is that of the session before, if there was one."""
         self.settings = settings
         self.worker: Worker | None = None
         self._presets: tuple[PresetInfo, ...] | None = None
-        self.environment = Environment(settings)
+        self.environment = environment or Environment(settings)
         self.doctor: Doctor | None = None
         self.public_key = _public_key(settings)
         self.stopped = False
@@ -108,10 +109,10 @@ class Session:
             self._installed()
         if self.doctor is not None:
             self.doctor.poll()
-        if self._ending and not self.connected:
-            self._ended_all(self._then)
         if self.connected:
             self._closed_since, self._failures, self._trouble = time.monotonic(), 0, ""
+        elif self._ending:
+            self._go_on_ending()
         elif self._client.state != "refused" and self.settings.remote is None:
             self._look_after_process()
         return letters
@@ -189,14 +190,26 @@ class Session:
         if found is not None and (self.doctor is None or self.doctor.over):
             self.doctor = Doctor(found, self.settings.doctor_log)
 
+    def under(self, settings: Settings) -> Session:
+        """The session under other settings: itself, or another one for another backend. An installation goes on."""
+        if settings.same_backend(self.settings):
+            self.settings = self.environment.settings = settings
+            return self
+        self._let_go()
+        self.environment.go_by(settings)
+        return Session(settings, self.environment)
+
     def close(self) -> None:
         """Let go of everything; the backend goes on, and leaves by itself when nobody needs it."""
         self.environment.close()
+        self._let_go()
+
+    # --- what happens by itself ---
+
+    def _let_go(self) -> None:
         if self.doctor is not None:
             self.doctor.close()
         self._client.close()
-
-    # --- what happens by itself ---
 
     def _installed(self) -> None:
         """The environment is another one now."""
@@ -208,10 +221,10 @@ class Session:
         self.start()
 
     def _end(self, then: Callable[[], None] | None = None) -> None:
-        """Have the backend leave, and go on with ``then`` once it has; at once where it does not listen to us."""
+        """Have the backend leave, one that is only starting, too, and go on with ``then`` once it has."""
+        self._ending, self._then = True, then
         if self.connected:
             self.send(Shutdown())
-            self._ending, self._then = True, then
             return
         try:
             published = Connection.read(self.settings.data)
@@ -219,9 +232,13 @@ class Session:
             published = None
         if published is not None:
             terminate(published.pid, published.endpoint)
-        self._ended_all(then)
+        if self._process is not None:
+            stop(self._process)
 
-    def _ended_all(self, then: Callable[[], None] | None) -> None:
+    def _go_on_ending(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            return
+        then, self._process = self._then, None
         self._ending, self._then = False, None
         self._client.reconnect()
         if then is not None:
@@ -233,7 +250,7 @@ class Session:
             self._ended(self._process)
         environment = self.environment
         able = environment.installation is None and environment.search.found is not None
-        idle = able and self._process is None and self._wanted and not self._trouble and not self._ending
+        idle = able and self._process is None and self._wanted and not self._trouble
         now = time.monotonic()
         answers = now - self._closed_since < GRACE_SECONDS and self._published
         pause = RESTART_SECONDS * 2**self._failures if self._failures else RESTART_SECONDS

@@ -35,6 +35,10 @@ class Settings:
     torch_index: str = ""
     remote: Remote | None = None
 
+    def same_backend(self, other: Settings) -> bool:
+        """Whether both mean the same one, whatever else they say."""
+        return (self.python, self.data, self.remote) == (other.python, other.data, other.remote)
+
     @property
     def environment(self) -> Path:
         return self.home / "backend"

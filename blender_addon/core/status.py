@@ -127,7 +127,7 @@ def _remote_status(client: Client, worker: Worker | None, remote: Remote) -> Sta
     if client.state == "refused" and client.refusal == "key":
         unknown = (
             f"{remote.host} does not know this add-on's key. Copy it, and send it to whoever runs the backend there, "
-            "who lets you in by: dreamcraft3d keys add NAME KEY"
+            "who lets you in by: dreamcraft3d keys add NAME 'KEY'"
         )
         return Status("refused", "Not Let In", unknown, "copy_key")
     if client.state == "refused" and client.refusal == "client_version":

@@ -42,6 +42,7 @@ from .placement import title
 from .previews import Previews
 from .refinement import Refinement
 from .session import Session
+from .settings import Settings
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,10 @@ class Studio:
     Attributes:
         trouble: what the backend did not do, where that is the matter of no job that there is; or None.
         models: the full-size models of the backend; None before it has told.
-        rejected: jobs that will never be, since the last look.
+        rejected: jobs that were ordered and will never be, since the last look.
         draft: the picture that the artist looks at before ordering, or None.
         remembered: jobs whose end is an undo step of this file already; another one would cut off what can be redone.
+        written: what the meshes of this file were like after each shape, to know those again that undo brings back.
     """
 
     def __init__(self, session: Session) -> None:
@@ -84,10 +86,12 @@ class Studio:
         self.trouble: Fault | None = None
         self.models: ModelList | None = None
         self.rejected: list[str] = []
+        self.written: set[tuple[int, ...]] = set()
         self.draft: Draft | None = None
         self._discarded: set[str] = set()
         self.remembered: set[str] = set()
         self._watched: set[str] = set()
+        self._unanswered: dict[str, tuple[Submit, Arrays]] = {}
 
     def tick(self, budget_seconds: float) -> int:
         """Take in what the backend said; how many messages that were."""
@@ -150,10 +154,12 @@ class Studio:
 
     def cancel(self, job: str) -> None:
         """Stop it after its present step; it can go on later."""
+        self.jobs.ending.add(job)
         self.session.send(Cancel(job))
 
     def pause(self, job: str) -> None:
         """Let it rest after its present step; it keeps its place, and goes on when it is resumed."""
+        self.jobs.ending.discard(job)
         self.session.send(Pause(job))
 
     def pause_all(self) -> None:
@@ -178,10 +184,12 @@ class Studio:
         """Let it go on from where it was."""
         self.session.want()
         self._watched.add(job)
+        self.jobs.ending.discard(job)
         self.session.send(Resume(job))
 
     def forget(self, job: str) -> None:
         """Delete it in the backend; the object in the scene stays."""
+        self.jobs.ending.add(job)
         self.session.send(Forget(job))
         self._watched.discard(job)
         self.previews.drop(job)
@@ -196,6 +204,7 @@ class Studio:
     def watch_only(self, jobs: Iterable[str]) -> None:
         """As :meth:`watch`, and let go of all others: another file was opened."""
         self.remembered.clear()
+        self.written.clear()
         self.discard_draft()
         wanted = set(jobs)
         for job in sorted((self._watched | self.previews.pictures.keys()) - wanted):
@@ -218,6 +227,23 @@ class Studio:
     def cancel_download(self, model: str) -> None:
         self.session.send(CancelDownload(model))
 
+    def under(self, settings: Settings) -> Studio:
+        """The studio under other settings: itself, or for another backend another one.
+
+        What the backend before has not answered is ordered from the next one.
+        """
+        session = self.session.under(settings)
+        if session is self.session:
+            return self
+        other = Studio(session)
+        for asked, arrays in self._unanswered.values():
+            if asked.job not in self._discarded:
+                other._submit(asked, arrays)
+        other.jobs.ordered = self.jobs.ordered
+        if self.draft is not None and (self.draft.png or self.draft.job in self._unanswered):
+            other.draft = self.draft
+        return other
+
     def close(self) -> None:
         self.session.close()
 
@@ -232,6 +258,7 @@ class Studio:
         self.session.want()
         self.trouble = None
         self._watched.add(asked.job)
+        self._unanswered[asked.job] = asked, arrays
 
     def _clear_away(self, job: str) -> None:
         """Take a step toward a discarded draft's end; what runs must stop before it can be forgotten."""
@@ -244,6 +271,8 @@ class Studio:
     def _attach(self, job: str) -> None:
         if not self.session.stopped:
             self.session.want()
+        if job in self._watched & self._unanswered.keys():
+            return  # it is shown as soon as it is taken; if it is not, there would be two refusals
         self._watched.add(job)
         self.session.send(Attach(job))
 
@@ -253,6 +282,7 @@ class Studio:
 
     def _take(self, letter: Received) -> None:
         message, arrays = letter
+        order = self._unanswered.pop(message.job or "", None) if isinstance(message, JobState | Error) else None
         self.jobs.take(message)
         if isinstance(message, JobState) and message.job in self._discarded:
             self._clear_away(message.job)
@@ -271,7 +301,7 @@ class Studio:
         elif isinstance(message, ModelList):
             self.models = message
         elif isinstance(message, Error):
-            self._refused(message)
+            self._refused(message, order is not None)
 
     def _drafted(self, draft: Draft, letter: Received) -> None:
         message, arrays = letter
@@ -282,10 +312,12 @@ class Studio:
         elif isinstance(message, Error) and draft.job not in self.jobs.by_id:
             self.draft = None
 
-    def _refused(self, error: Error) -> None:
+    def _refused(self, error: Error, order: bool) -> None:
+        """Only an order's end is the end of its object: another backend may have a job that this one does not know."""
         if error.job in self.jobs.by_id:
             return
-        self.trouble = Fault(error.code, error.sentence, error.hint, error.action)
+        self.trouble = Fault(error.code, error.sentence, error.hint, error.action if order else "")
         if error.job is not None:
             self._watched.discard(error.job)
+        if error.job is not None and order:
             self.rejected.append(error.job)

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 LEAKS = (
@@ -29,7 +29,7 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in LEAKS} | {"PYTHONUTF8": "1"}
 
 
-def spawn(command: Sequence[str | Path], log: Path, extra: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+def spawn(command: Sequence[str | Path], log: Path) -> subprocess.Popen[bytes]:
     """Start a program that outlives Blender, what it says appended to ``log``.
 
     A pipe would fill up and stop it, and a window would open on Windows; neither happens here.
@@ -47,7 +47,7 @@ def spawn(command: Sequence[str | Path], log: Path, extra: Mapping[str, str] | N
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=environment() | dict(extra or {}),
+            env=environment(),
             cwd=log.parent,
             start_new_session=os.name == "posix",
             creationflags=flags,

@@ -8,7 +8,7 @@ from bpy.props import BoolProperty, StringProperty
 
 from ..scene import files, material
 from ..translations import said
-from .finished import FinishedOperator
+from .finished import LINKED, FinishedOperator
 
 
 class FileOperator(FinishedOperator):
@@ -44,14 +44,12 @@ class DREAMCRAFT3D_OT_save_texture(FileOperator, bpy.types.Operator):
 
     filter_glob: StringProperty(default="*.png", options={"HIDDEN"})
 
-    @classmethod
-    def poll(cls, context):
-        if not super().poll(context):
-            return False
-        if material.texture_of(context.object) is None:
-            cls.poll_message_set(said("The object's own material has no texture any more"))
-            return False
-        return True
+    @staticmethod
+    def unfit(context):
+        texture = material.texture_of(context.object)
+        if texture is None:
+            return "The object's own material has no texture any more"
+        return LINKED if texture.library is not None else ""
 
     def write(self, context, path):
         files.save_texture(material.texture_of(context.object), path)
@@ -67,12 +65,10 @@ class DREAMCRAFT3D_OT_export_glb(FileOperator, bpy.types.Operator):
 
     filter_glob: StringProperty(default="*.glb", options={"HIDDEN"})
 
-    @classmethod
-    def poll(cls, context):
-        if "io_scene_gltf2" not in context.preferences.addons:
-            cls.poll_message_set(said("Enable the add-on glTF 2.0 in the preferences first"))
-            return False
-        return super().poll(context)
+    @staticmethod
+    def unfit(context):
+        enabled = "io_scene_gltf2" in context.preferences.addons
+        return "" if enabled else "Enable the add-on glTF 2.0 in the preferences first"
 
     def write(self, context, path):
         files.export_glb(context, context.object, path)

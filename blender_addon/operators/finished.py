@@ -8,6 +8,8 @@ from .. import pump
 from ..scene import asset, finished, target
 from ..translations import said
 
+LINKED = "The object is linked from another file. Make it local first: Object, Relations, Make Local"
+
 
 class FinishedOperator:
     """An operator about the active object, which is ours and finished."""
@@ -16,10 +18,16 @@ class FinishedOperator:
 
     @classmethod
     def poll(cls, context):
-        if target.finished(context.object) and context.mode == "OBJECT":
-            return True
-        cls.poll_message_set(said("Select a finished object, in Object Mode"))
-        return False
+        finished = target.finished(context.object) and context.mode == "OBJECT"
+        reason = cls.unfit(context) if finished else "Select a finished object, in Object Mode"
+        if reason:
+            cls.poll_message_set(said(reason))
+        return not reason
+
+    @staticmethod
+    def unfit(context):
+        """Why it cannot be done with a finished object, and what to do; empty if it can."""
+        return LINKED if context.object.library is not None else ""
 
 
 class DREAMCRAFT3D_OT_set_size(FinishedOperator, bpy.types.Operator):
@@ -53,11 +61,11 @@ class DREAMCRAFT3D_OT_reduce_faces(FinishedOperator, bpy.types.Operator):
     faces: IntProperty(name="Faces", description="How many triangles are left, about", default=1000, min=4)
 
     def invoke(self, context, event):
-        self.faces = max(finished.faces(context.object) // 2, 4)
+        self.faces = max(finished.faces(context, context.object) // 2, 4)
         return context.window_manager.invoke_props_dialog(self)
 
     def execute(self, context):
-        finished.reduce_faces(context.object, self.faces)
+        finished.reduce_faces(context, context.object, self.faces)
         return {"FINISHED"}
 
 
@@ -66,6 +74,11 @@ class DREAMCRAFT3D_OT_mark_asset(FinishedOperator, bpy.types.Operator):
 
     bl_idname = "dreamcraft3d.mark_asset"
     bl_label = "Mark as Asset"
+
+    @staticmethod
+    def unfit(context):
+        made = context.object
+        return LINKED if made.library is not None or made.override_library is not None else ""
 
     def execute(self, context):
         studio, job = pump.studio(), target.job_of(context.object)

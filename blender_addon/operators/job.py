@@ -125,12 +125,19 @@ class DREAMCRAFT3D_OT_forget(JobOperator, bpy.types.Operator):
         return context.window_manager.invoke_confirm(self, event)
 
     def execute(self, context):
-        pump.studio().forget(self.job)
+        studio = pump.studio()
+        if not studio.jobs.may_forget(self.job):  # it may have begun while Blender asked
+            return {"CANCELLED"}
+        studio.forget(self.job)
+        for made in target.all_of(self.job):
+            if target.growing(made) and target.showing(made):
+                target.let_go(made)
+        studio.rejected.append(self.job)  # takes the box away that nothing has come into
         return {"FINISHED"}
 
 
 class DREAMCRAFT3D_OT_attach(JobOperator, bpy.types.Operator):
-    """Bring the object of this job into the scene, at the 3D cursor, as it is and as it grows"""
+    """Bring the object of this job into the scene, at the 3D cursor, as it is and grows; one that is there is selected"""
 
     bl_idname = "dreamcraft3d.attach"
     bl_label = "Place in Scene"
@@ -141,6 +148,7 @@ class DREAMCRAFT3D_OT_attach(JobOperator, bpy.types.Operator):
         made = target.find(self.job)
         if made is not None:
             target.place(context, made)
+            target.select(context, [made])
         else:
             known = studio.jobs.by_id.get(self.job)
             if known is None:

@@ -12,6 +12,7 @@ from ..props.form import MAX_SEED
 from ..props.refine import PARTS, STAGES
 from ..scene import part, refine, target, versions
 from ..translations import said
+from .finished import LINKED
 
 HIDDEN = {"HIDDEN", "SKIP_SAVE"}
 
@@ -142,8 +143,10 @@ def unfit(made):
     if made.type != "MESH":
         return "Convert the object to a mesh first: Object, Convert"
     if made.library is not None or made.override_library is not None:
-        return "The object is linked from another file. Make it local first: Object, Relations, Make Local"
-    if target.growing(made) and not pump.studio().jobs.may_resume(target.job_of(made)):
+        return LINKED
+    jobs, job = pump.studio().jobs, target.job_of(made)
+    at_work = job in jobs.ordered or (jobs.may_cancel(job) and not jobs.may_resume(job))
+    if target.growing(made) and at_work:
         return "The object is still being made. Wait, or go back to the previous version"
     return ""
 

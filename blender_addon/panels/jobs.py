@@ -9,6 +9,7 @@ from ..translations import said
 from .words import SidebarPanel, draw_sentence
 
 MAX_SHOWN = 10
+"""Before the others are folded away."""
 ICONS = {
     "queued": "TIME",
     "running": "PLAY",
@@ -40,8 +41,17 @@ class DREAMCRAFT3D_PT_jobs(SidebarPanel, bpy.types.Panel):
             row.operator("dreamcraft3d.pause_all", icon="PAUSE")
         if jobs.paused:
             row.operator("dreamcraft3d.resume_all", icon="PLAY")
+        self.draw_jobs(layout, jobs, listed[:MAX_SHOWN])
+        others = listed[MAX_SHOWN:]
+        if others:
+            header, body = layout.panel("DREAMCRAFT3D_others", default_closed=True)
+            header.label(text=said(f"And {len(others)} More"), translate=False)
+            if body:
+                self.draw_jobs(body, jobs, others)
+
+    def draw_jobs(self, layout, jobs, listed):
         column = layout.column(align=True)
-        for job in listed[:MAX_SHOWN]:
+        for job in listed:
             row = column.row(align=True)
             title = title_of(job)
             text = (
@@ -62,8 +72,6 @@ class DREAMCRAFT3D_PT_jobs(SidebarPanel, bpy.types.Panel):
                 row.operator("dreamcraft3d.attach", text="", icon="IMPORT").job = job.job
             if jobs.may_forget(job.job) and not jobs.may_cancel(job.job):
                 row.operator("dreamcraft3d.forget", text="", icon="TRASH").job = job.job
-        if len(listed) > MAX_SHOWN:
-            draw_sentence(context, layout, f"And {len(listed) - MAX_SHOWN} older ones.")
 
 
 CLASSES = (DREAMCRAFT3D_PT_jobs,)

@@ -56,7 +56,8 @@ class DREAMCRAFT3D_PT_progress(SidebarPanel, bpy.types.Panel):
         if known.job in studio.previews.stale():
             made = target.find(known.job)
             if made is not None and not target.writable(made):
-                draw_sentence(context, layout, "The object is brought up to date when you leave this mode.", "PAUSE")
+                waits = "The object is brought up to date when nothing edits, renders or bakes it any longer."
+                draw_sentence(context, layout, waits, "PAUSE")
         row = layout.row(align=True)
         if studio.jobs.may_pause(known.job):
             row.operator("dreamcraft3d.pause", icon="PAUSE").job = known.job
@@ -70,7 +71,8 @@ class DREAMCRAFT3D_PT_progress(SidebarPanel, bpy.types.Panel):
         made = target.find(known.job)
         if made is not None and target.growing(made) and len(made.data.polygons) > 0:
             column.operator("dreamcraft3d.keep", icon="DUPLICATE").job = known.job
-        if made is not None and studio.jobs.may_resume(known.job) and versions.place(made)[0] > 0:
+        active = made is not None and made == context.object
+        if active and studio.jobs.may_resume(known.job) and versions.place(made)[0] > 0:
             column.operator("dreamcraft3d.previous_version", icon="TRIA_LEFT")
         if context.space_data is not None and context.space_data.shading.type in ("SOLID", "WIREFRAME"):
             column.operator("dreamcraft3d.show_colors", icon="SHADING_TEXTURE")

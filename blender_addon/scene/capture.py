@@ -62,32 +62,26 @@ def viewport(context: bpy.types.Context) -> Array:
 def camera(context: bpy.types.Context) -> bytes:
     """A small render of the scene's camera, on nothing; the bytes of a PNG.
 
-    All settings are as before afterwards. Blender waits meanwhile.
+    A copy of the scene is rendered, so its settings stay, and what was rendered last. Blender waits meanwhile.
 
     Raises:
         CaptureError: there is no camera, or Blender cannot render.
     """
-    scene = context.scene
-    if scene.camera is None:
+    if context.scene.camera is None:
         raise CaptureError("The scene has no camera. Add one, or choose another picture.")
-    render = scene.render
-    smaller = SIDE / max(render.resolution_x, render.resolution_y)
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as kept:
-        file = Path(folder) / "camera.png"
-        kept.enter_context(_png(scene))
-        kept.enter_context(
-            _settings(
-                render, filepath=str(file), film_transparent=True, resolution_percentage=100,
-                resolution_x=max(round(render.resolution_x * smaller), 4), use_border=False, use_multiview=False,
-                resolution_y=max(round(render.resolution_y * smaller), 4), use_compositing=False, use_sequencer=False,
-                use_stamp=False, use_file_extension=False,
-            )
+    with tempfile.TemporaryDirectory() as folder, _copy(context.scene) as scene, _png(scene):
+        file, render = Path(folder) / "camera.png", scene.render
+        smaller = SIDE / max(render.resolution_x, render.resolution_y)
+        _set(
+            render, filepath=str(file), film_transparent=True, resolution_percentage=100,
+            resolution_x=max(round(render.resolution_x * smaller), 4), use_border=False, use_multiview=False,
+            resolution_y=max(round(render.resolution_y * smaller), 4), use_compositing=False, use_sequencer=False,
+            use_stamp=False, use_file_extension=False,
         )  # fmt: skip
         for engine, samples in (("cycles", "samples"), ("eevee", "taa_render_samples")):
             settings = getattr(scene, engine, None)
             if settings is not None:
-                fewer = min(getattr(settings, samples), SAMPLES)
-                kept.enter_context(_settings(settings, **{samples: fewer}))
+                _set(settings, **{samples: min(getattr(settings, samples), SAMPLES)})
         try:
             bpy.ops.render.render(write_still=True, scene=scene.name)
         except RuntimeError as error:
@@ -119,6 +113,16 @@ def _viewport(context: bpy.types.Context) -> tuple[bpy.types.SpaceView3D, bpy.ty
     return area.spaces.active, next(region for region in area.regions if region.type == "WINDOW")
 
 
+@contextlib.contextmanager
+def _copy(scene: bpy.types.Scene) -> Iterator[bpy.types.Scene]:
+    """Of a scene, with all that is in it, for a while."""
+    copy = scene.copy()
+    try:
+        yield copy
+    finally:
+        bpy.data.scenes.remove(copy)
+
+
 def _png(scene: bpy.types.Scene) -> contextlib.AbstractContextManager[None]:
     """Files of a scene's renders are PNGs with alpha."""
     chosen = scene.render.image_settings
@@ -128,15 +132,18 @@ def _png(scene: bpy.types.Scene) -> contextlib.AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def _settings(owner: Any, **values: Any) -> Iterator[None]:
-    """These values for a while; set in the order given, put back in the opposite one."""
+    """These values for a while; set and put back in the order given, as which file formats there are hangs on the media."""
     before = {name: getattr(owner, name) for name in values}
     try:
-        for name, value in values.items():
-            setattr(owner, name, value)
+        _set(owner, **values)
         yield
     finally:
-        for name, value in before.items():
-            setattr(owner, name, value)
+        _set(owner, **before)
+
+
+def _set(owner: Any, **values: Any) -> None:
+    for name, value in values.items():
+        setattr(owner, name, value)
 
 
 def _straight(pixels: Array) -> Array:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from . import material, target, versions
+from . import material, target
 
 
 def part(job: str) -> None:
@@ -18,4 +18,3 @@ def part(job: str) -> None:
         if material.prepared(copy.data):
             material.show(copy.data, material.COLOURED)
         target.let_go(copy)
-        versions.forget(copy)

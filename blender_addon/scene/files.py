@@ -19,7 +19,7 @@ def save_texture(image: bpy.types.Image, path: Path) -> None:
         image.pack()
     path.write_bytes(bytes(image.packed_file.data))
     image.unpack(method="REMOVE")
-    image.filepath = bpy.path.relpath(str(path)) if bpy.data.is_saved else str(path)
+    image.filepath = _from_here(path)
     image.reload()
 
 
@@ -32,17 +32,40 @@ def export_glb(context: bpy.types.Context, made: bpy.types.Object, path: Path) -
     graph = context.evaluated_depsgraph_get()
     mesh = bpy.data.meshes.new_from_object(made.evaluated_get(graph), preserve_all_data_layers=True, depsgraph=graph)
     mesh.transform(Matrix.Translation(-made.matrix_world.translation) @ made.matrix_world)
-    name, made.name = made.name, "Exported"  # the file is to have its name
-    mesh.name = name
-    copy, scene = bpy.data.objects.new(name, mesh), bpy.data.scenes.new(name)
-    scene.collection.objects.link(copy)
+    if made.matrix_world.is_negative:
+        mesh.flip_normals()  # they point inward in a mirrored mesh
+    name = mesh.name = made.name
+    if made.library is None:
+        made.name = "Exported"  # the file is to have its name
+    copy = bpy.data.objects.new(name, mesh)
+    context.scene.collection.objects.link(copy)  # in a scene of its own, the exporter would leave the window there
+    selected = [other for other in context.view_layer.objects if other.select_get()]
+    for other in selected:
+        other.select_set(False)
+    copy.select_set(True)
     try:
-        with context.temp_override(scene=scene, view_layer=scene.view_layers[0]):
-            bpy.ops.export_scene.gltf(
-                filepath=str(path), export_format="GLB", use_active_scene=True, export_yup=True, export_animations=False
-            )
+        bpy.ops.export_scene.gltf(
+            filepath=str(path),
+            export_format="GLB",
+            use_active_scene=True,
+            use_selection=True,
+            export_current_frame=True,
+            export_animations=False,
+        )
     finally:
-        bpy.data.scenes.remove(scene)
         bpy.data.objects.remove(copy)
         bpy.data.meshes.remove(mesh)
-        made.name = name
+        for other in selected:
+            other.select_set(True)
+        if made.library is None:
+            made.name = name
+
+
+def _from_here(path: Path) -> str:
+    """A path as the file is to have it: beside itself, where it has a place on the same drive."""
+    if not bpy.data.is_saved:
+        return str(path)
+    try:
+        return bpy.path.relpath(str(path))
+    except ValueError:  # on another drive, in Windows
+        return str(path)

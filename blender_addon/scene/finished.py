@@ -32,16 +32,18 @@ def set_size(context: bpy.types.Context, made: bpy.types.Object, wanted: float) 
     return True
 
 
-def faces(made: bpy.types.Object) -> int:
-    """As triangles, which the modifier counts, too."""
-    made.data.calc_loop_triangles()
-    return len(made.data.loop_triangles)
+def faces(context: bpy.types.Context, made: bpy.types.Object) -> int:
+    """As triangles, which the modifier counts, too; with all modifiers, as it is seen."""
+    shown = made.evaluated_get(context.evaluated_depsgraph_get()).data
+    shown.calc_loop_triangles()
+    return len(shown.loop_triangles)
 
 
-def reduce_faces(made: bpy.types.Object, wanted: int) -> None:
+def reduce_faces(context: bpy.types.Context, made: bpy.types.Object, wanted: int) -> None:
     """Leave at most about ``wanted`` triangles, by a modifier that can be changed and removed."""
     modifier = made.modifiers.get(REDUCED)
     if modifier is None or modifier.type != "DECIMATE":
         modifier = made.modifiers.new(REDUCED, "DECIMATE")
     modifier.decimate_type = "COLLAPSE"
-    modifier.ratio = min(wanted / max(faces(made), 1), 1.0)
+    modifier.ratio = 1.0
+    modifier.ratio = min(wanted / max(faces(context, made), 1), 1.0)

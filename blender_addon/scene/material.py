@@ -15,21 +15,24 @@ import numpy as np
 
 from .image import duplicate, is_transparent
 from .mesh import COLOURS
+from .texture import base_colour, image_nodes
 
 OURS = "dreamcraft3d"
-"""Custom property of a material that the add-on made."""
+"""Custom property of a material that the add-on made, and of the image that its job painted."""
 COLOURED, PAINTED, PICTURE = "dreamcraft3d_coloured", "dreamcraft3d_painted", "dreamcraft3d_picture"
 """Custom properties of a mesh that grows: both materials, and the image of the second, whether they are used now or not."""
 ALPHA = "dreamcraft3d_alpha"
 """Custom property of a mesh that is painted: an image that its picture is as transparent as, if any."""
 ROUGHNESS = 0.7
+_BARE = 0.906
+"""sRGB of what has no material in Blender."""
 _NODES = {"colours": "ShaderNodeVertexColor", "image": "ShaderNodeTexImage"}
 
 
 def prepare(mesh: bpy.types.Mesh, name: str) -> None:
     """Make all that a mesh is going to need, and let it wear the colours."""
     painted, node = _material(name, "image")
-    node.image = mesh[PICTURE] = bpy.data.images.new(name, 8, 8)
+    node.image = mesh[PICTURE] = _picture(name)
     coloured, node = _material(f"{name} Colors", "colours")
     node.layer_name = COLOURS
     mesh[COLOURED], mesh[PAINTED] = coloured, painted
@@ -43,7 +46,7 @@ def prepare_painting(mesh: bpy.types.Mesh, name: str, uv: str) -> None:
     where = tree.nodes.new("ShaderNodeUVMap")
     where.location, where.uv_map = (-500, 200), uv
     tree.links.new(where.outputs["UV"], node.inputs["Vector"])
-    node.image = mesh[PICTURE] = bpy.data.images.new(name, 8, 8)
+    node.image = mesh[PICTURE] = _picture(name)
     mesh[PAINTED] = painted
     mesh.materials.append(painted)
 
@@ -57,7 +60,7 @@ def prepare_repainting(
         node: of the material, with the image that the picture takes the place of.
     """
     painted, slots = shared.copy(), mesh.materials
-    painted[OURS] = True
+    painted[OURS] = picture[OURS] = True
     painted.node_tree.nodes[node.name].image = mesh[PICTURE] = picture
     mesh[PAINTED] = painted
     if is_transparent(node.image):
@@ -88,10 +91,10 @@ def prepared(mesh: bpy.types.Mesh) -> bool:
 
 
 def texture_of(made: bpy.types.Object) -> bpy.types.Image | None:
-    """The image in the material that is ours; None if the artist has taken it away."""
-    trees = (m.node_tree for m in made.data.materials if m is not None and m.get(OURS) and m.node_tree is not None)
-    nodes = (node for tree in trees for node in tree.nodes if node.bl_idname == _NODES["image"])
-    return next((node.image for node in nodes if node.image is not None), None)
+    """The image that its job painted, as base color of the material that is ours; None if the artist took it away."""
+    bases = (base_colour(m) for m in made.data.materials if m is not None and m.get(OURS))
+    nodes = (node for base in bases if base is not None for node in image_nodes(base))
+    return next((node.image for node in nodes if node.image is not None and node.image.get(OURS)), None)
 
 
 def show(mesh: bpy.types.Mesh, which: Literal["dreamcraft3d_coloured", "dreamcraft3d_painted"]) -> None:
@@ -119,6 +122,14 @@ def part(mesh: bpy.types.Mesh) -> None:
         for node in own.node_tree.nodes:
             if getattr(node, "image", None) is not None and node.image == mesh[PICTURE]:
                 node.image = duplicate(node.image)
+
+
+def _picture(name: str) -> bpy.types.Image:
+    """An image that is, until there is something to see, as light as a mesh without a material."""
+    picture = bpy.data.images.new(name, 8, 8)
+    picture.generated_color = (*[_BARE] * 3, 1)
+    picture[OURS] = True
+    return picture
 
 
 def _material(name: str, what: str) -> tuple[bpy.types.Material, bpy.types.ShaderNode]:

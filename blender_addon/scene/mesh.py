@@ -17,14 +17,18 @@ SEEN_BY = "dreamcraft3d_seen_by"
 """Custom property of a mesh that was sent to be sculpted: the nine numbers of the matrix it was seen by, row by row."""
 
 
-def write(mesh: bpy.types.Mesh, shape: Shape) -> None:
-    """Bring a mesh up to date with what is stale of a shape. It must not be in edit mode."""
+def write(mesh: bpy.types.Mesh, shape: Shape) -> bool:
+    """Bring a mesh up to date with what is stale of a shape; returns whether vertices or faces did change.
+
+    It must not be in edit mode.
+    """
     matrix = np.array(mesh[SEEN_BY]).reshape(3, 3) if SEEN_BY in mesh else None
     mirrored = matrix is not None and np.linalg.det(matrix) < 0
     whole = "faces" in shape.stale or len(mesh.vertices) != len(shape.vertices)
     if whole:
         _write_faces(mesh, shape.faces[:, ::-1] if mirrored else shape.faces, len(shape.vertices))
-    if whole or "positions" in shape.stale:
+    moved = whole or "positions" in shape.stale
+    if moved:
         positions = standing(shape.vertices) if matrix is None else placed(shape.vertices, matrix)
         mesh.attributes["position"].data.foreach_set("vector", positions.ravel())
     if shape.colours is not None and (whole or "colours" in shape.stale):
@@ -36,6 +40,7 @@ def write(mesh: bpy.types.Mesh, shape: Shape) -> None:
     mesh.update(calc_edges=whole)
     if shape.final:
         mesh.validate()
+    return moved
 
 
 def _write_faces(mesh: bpy.types.Mesh, faces: Array, vertices: int) -> None:

@@ -32,10 +32,10 @@ def update(studio: Studio, budget_seconds: float, previews: bool = True) -> int:
             continue
         if not target.writable(made):
             continue
-        if target.remade(made) and not painting.uv_of(made.data):
+        if target.remade(made, studio.written) and not painting.uv_of(made.data):
             target.let_go(made)
             continue
-        _write(made, shape)
+        _write(made, shape, studio.written)
         if shape.final:
             target.finish(made)
             if job not in studio.remembered:
@@ -45,10 +45,7 @@ def update(studio: Studio, budget_seconds: float, previews: bool = True) -> int:
         written += 1
         if time.monotonic() > deadline:
             break
-    for job in studio.rejected:
-        if not versions.give_up(job):
-            target.remove_placeholder(job)
-    studio.rejected.clear()
+    studio.rejected[:] = [job for job in studio.rejected if not _given_up(job)]
     return written
 
 
@@ -61,23 +58,39 @@ def before_saving() -> None:
             picture.pack()
 
 
-def _write(made: bpy.types.Object, shape: Shape) -> None:
+def _given_up(job: str) -> bool:
+    """Take away what a job that will never be has made room for, if nothing has come into it; False if not now."""
+    made = target.find(job)
+    if made is None or not target.growing(made) or target.showing(made):
+        return True
+    if not target.writable(made):
+        return False
+    if versions.place(made)[1] > 1:
+        versions.drop(made)
+    else:
+        target.remove(made)
+    return True
+
+
+def _write(made: bpy.types.Object, shape: Shape, written: set[tuple[int, ...]]) -> None:
     if painting.uv_of(made.data):
         painting.write(made, shape)
         return
     if made.data.shape_keys is not None:  # of a shape that is no more
         made.shape_key_clear()
     grown = made.data
-    mesh.write(grown, shape)
-    target.note(grown)
-    if not material.prepared(grown):
+    if mesh.write(grown, shape):
+        written.add(target.note(grown))
+    anew = not material.prepared(grown)
+    if anew:
         material.prepare(grown, made.name)
         _remember(f"DreamCraft3D: {made.name}")  # what a timer makes is to be in an undo step at once
     if shape.png is not None:
         image.write_png(grown[material.PICTURE], shape.png)
         material.show_result(grown)
     elif shape.texture is not None:
-        image.write_pixels(grown[material.PICTURE], shape.texture)
+        if anew or shape.stale & {"texture", "faces"}:
+            image.write_pixels(grown[material.PICTURE], shape.texture)
         material.show(grown, material.PAINTED)
     else:
         material.show(grown, material.COLOURED)

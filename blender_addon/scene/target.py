@@ -8,9 +8,11 @@ may have several versions, each made by a job of its own (``versions.py``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Collection, Sequence
 
 import bpy
+import numpy as np
 
 from dreamcraft3d_protocol.messages import JobId
 
@@ -22,7 +24,7 @@ GROWING = "dreamcraft3d_growing"
 """Custom property of the mesh while the job's result is not in it yet: ``WAITING``, or ``SHOWING`` a preview."""
 WAITING, SHOWING = 1, 2
 WRITTEN = "dreamcraft3d_written"
-"""Custom property of the mesh: how many vertices and faces were written into it last."""
+"""Custom property of the mesh: how many vertices and faces were written into it last, and a checksum of where."""
 ROOM = "DreamCraft3D"
 _READERS = ("RENDER", "OBJECT_BAKE")
 """Blender's jobs that read meshes."""
@@ -52,7 +54,7 @@ def make(
     made.scale = (size, size, size)
     collection = bpy.data.collections.new(name)
     collection[JOB] = job
-    _room(context.scene).children.link(collection)
+    _room(context).children.link(collection)
     collection.objects.link(made)
     if context.mode == "OBJECT" and getattr(context.space_data, "local_view", None) is not None:
         made.local_view_set(context.space_data, True)
@@ -121,15 +123,20 @@ def writable(made: bpy.types.Object) -> bool:
     return not in_use and not any(bpy.app.is_job_running(job) for job in _READERS)
 
 
-def note(mesh: bpy.types.Mesh) -> None:
-    """Remember what was written, to know what the artist has made of it."""
-    mesh[WRITTEN] = [len(mesh.vertices), len(mesh.polygons)]
+def note(mesh: bpy.types.Mesh) -> tuple[int, ...]:
+    """Remember what was written, to know what the artist has made of it; returns what is remembered."""
+    mesh[WRITTEN] = outline = _outline(mesh)
+    return outline
 
 
-def remade(made: bpy.types.Object) -> bool:
-    """Whether the artist has cut, joined or converted its mesh since it was written."""
-    mesh = made.data
-    return list(mesh.get(WRITTEN, [])) not in ([], [len(mesh.vertices), len(mesh.polygons)])
+def remade(made: bpy.types.Object, known: Collection[tuple[int, ...]] = ()) -> bool:
+    """Whether the artist has cut, joined, deformed or converted its mesh since it was written. Not for edit mode.
+
+    Args:
+        known: what was written at other times: undo in edit mode brings back vertices, but not what the mesh remembers.
+    """
+    outline, written = _outline(made.data), tuple(made.data.get(WRITTEN, ()))  # shorter in older files
+    return written != outline[: len(written)] and outline not in known
 
 
 def showing(made: bpy.types.Object) -> bool:
@@ -155,12 +162,11 @@ def let_go(made: bpy.types.Object) -> None:
         marked.pop(JOB, None)
 
 
-def remove_placeholder(job: str) -> None:
-    """Take away the empty box of a job that will never be; anything that has faces stays."""
-    made = find(job)
-    if made is None or not growing(made) or len(made.data.polygons) > 0 or remade(made) or made.mode != "OBJECT":
+def remove(made: bpy.types.Object) -> None:
+    """Take away the empty box of a job that will never be; what has faces, or was changed by the artist, stays."""
+    if len(made.data.polygons) > 0 or remade(made):
         return
-    mesh, collections = made.data, made.users_collection
+    job, mesh, collections = made[JOB], made.data, made.users_collection
     bpy.data.objects.remove(made)
     if mesh.users == 0:
         bpy.data.meshes.remove(mesh)
@@ -170,9 +176,16 @@ def remove_placeholder(job: str) -> None:
 
 
 def place(context: bpy.types.Context, made: bpy.types.Object) -> None:
-    """Bring an object that is in no scene, or in another one, into this one, where it stands."""
-    if made.name not in context.scene.objects:
-        _room(context.scene).objects.link(made)
+    """Bring an object that is in no scene, in another one or in an excluded collection into this one, where it stands."""
+    if made.name not in context.view_layer.objects:
+        _room(context).objects.link(made)
+
+
+def _outline(mesh: bpy.types.Mesh) -> tuple[int, ...]:
+    """How many vertices and faces a mesh has, and a checksum of where, of as many bits as a custom property takes."""
+    places = np.empty(3 * len(mesh.vertices), np.float32)
+    mesh.attributes["position"].data.foreach_get("vector", places)
+    return len(mesh.vertices), len(mesh.polygons), zlib.crc32(places) >> 1
 
 
 def _editable(made: bpy.types.Object) -> bool:
@@ -185,11 +198,12 @@ def _is_id(job: object) -> bool:
     return isinstance(job, str) and _ID.fullmatch(job) is not None
 
 
-def _room(scene: bpy.types.Scene) -> bpy.types.Collection:
-    """The collection that all of them lie in."""
-    for child in scene.collection.children:
-        if child.name.partition(".")[0] == ROOM and child.library is None:
-            return child
+def _room(context: bpy.types.Context) -> bpy.types.Collection:
+    """The collection that all of them lie in; the scene's own where the artist has that one out of sight."""
+    top = context.view_layer.layer_collection
+    for child in top.children:
+        if child.name.partition(".")[0] == ROOM and child.collection.library is None:
+            return child.collection if child.is_visible else top.collection
     room = bpy.data.collections.new(ROOM)
-    scene.collection.children.link(room)
+    top.collection.children.link(room)
     return room

@@ -51,11 +51,11 @@ def of(thing: bpy.types.Object) -> Texture:
 def of_material(material: bpy.types.Material | None, mesh: bpy.types.Mesh) -> Texture | None:
     """The image that a material takes its base colour from, if that is one image by one of the mesh's UV maps."""
     base = base_colour(material)
-    images = list(_images(base)) if base is not None else []
-    if len(images) != 1 or images[0].image is None:
+    nodes = list(image_nodes(base)) if base is not None else []
+    if len(nodes) != 1 or nodes[0].image is None:
         return None
-    uv = _uv_map(images[0].inputs["Vector"], mesh)
-    return Texture(material, images[0], uv) if uv in mesh.uv_layers else None
+    uv = _uv_map(nodes[0].inputs["Vector"], mesh)
+    return Texture(material, nodes[0], uv) if uv in mesh.uv_layers else None
 
 
 def base_colour(material: bpy.types.Material | None) -> bpy.types.NodeSocket | None:
@@ -63,6 +63,17 @@ def base_colour(material: bpy.types.Material | None) -> bpy.types.NodeSocket | N
     nodes = material.node_tree.nodes if material is not None and material.node_tree is not None else ()
     found = next((node for node in nodes if node.bl_idname == "ShaderNodeBsdfPrincipled"), None)
     return found.inputs["Base Color"] if found is not None else None
+
+
+def image_nodes(socket: bpy.types.NodeSocket) -> Iterator[bpy.types.ShaderNodeTexImage]:
+    """All image nodes that what comes into a socket is made of."""
+    for link in socket.links:
+        node = link.from_node
+        if node.bl_idname == "ShaderNodeTexImage":
+            yield node
+        else:
+            for further in node.inputs:
+                yield from image_nodes(further)
 
 
 def used_slots(mesh: bpy.types.Mesh) -> list[int]:
@@ -76,17 +87,6 @@ def material_at(thing: bpy.types.Object, number: int) -> bpy.types.Material | No
     """The material that an object shows on faces of this number."""
     slots = thing.material_slots
     return slots[min(number, len(slots) - 1)].material if slots else None
-
-
-def _images(socket: bpy.types.NodeSocket) -> Iterator[bpy.types.ShaderNodeTexImage]:
-    """All image nodes that what comes into a socket is made of."""
-    for link in socket.links:
-        node = link.from_node
-        if node.bl_idname == "ShaderNodeTexImage":
-            yield node
-        else:
-            for further in node.inputs:
-                yield from _images(further)
 
 
 def _uv_map(vector: bpy.types.NodeSocket, mesh: bpy.types.Mesh) -> str:

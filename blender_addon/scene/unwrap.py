@@ -29,8 +29,10 @@ def add_map(context: bpy.types.Context, mesh: bpy.types.Mesh, name: str, matrix:
     Operators see no viewport meanwhile: one that shows a few objects alone (local view) would hide this one from them.
 
     Raises:
-        RefineError: the mesh has as many maps as it can have, or cannot be unwrapped.
+        RefineError: the mesh has no faces or as many maps as it can have, or cannot be unwrapped.
     """
+    if len(mesh.polygons) == 0:  # Blender would not unwrap it, from 5.2 on with an error
+        raise RefineError("The object has no faces. Choose one that has.")
     with _scratch(context, mesh, matrix) as scratch, context.temp_override(area=None, region=None):
         bpy.ops.object.mode_set(mode="EDIT")
         bpy.ops.mesh.select_all(action="SELECT")

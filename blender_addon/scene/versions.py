@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The versions of an object: one mesh each, all kept by the object, one of them shown.
 
-The object's list has those that it was given here, and the one it had before the first of them. A mesh that is in the list
-is saved with the file, and nobody writes it unless it is shown, so an earlier version is exactly as it was.
+The object's list has an entry for each that it was given here, and for the one it had before the first of them. The entry of
+the version that is shown is empty: that is whatever mesh the object has, which so has no user but the object, as Blender
+wants it for applying, and may be replaced by the artist. Nobody writes a mesh unless it is shown, so an earlier version is
+exactly as it was.
 """
 
 from __future__ import annotations
@@ -12,13 +14,13 @@ from contextlib import contextmanager
 
 import bpy
 
-from .target import JOB, find, growing, showing
+from .target import JOB
 
 
 def of(thing: bpy.types.Object) -> list[bpy.types.Mesh]:
     """All versions of a mesh object, each after the one it was made from; the mesh that it shows is one of them."""
-    listed = [entry.mesh for entry in thing.dreamcraft3d_versions if entry.mesh is not None]
-    return listed if thing.data in listed else [*listed, thing.data]
+    listed = [entry.mesh or thing.data for entry in thing.dreamcraft3d_versions]
+    return list(dict.fromkeys([*listed, thing.data]))
 
 
 def place(thing: bpy.types.Object) -> tuple[int, int]:
@@ -29,7 +31,7 @@ def place(thing: bpy.types.Object) -> tuple[int, int]:
 
 def show(thing: bpy.types.Object, number: int) -> None:
     """Show the version of this number, from 0."""
-    _show(thing, of(thing)[number])
+    _keep(thing, of(thing), number)
 
 
 @contextmanager
@@ -38,41 +40,23 @@ def added(thing: bpy.types.Object) -> Iterator[bpy.types.Mesh]:
 
     The object must be in object mode.
     """
-    entries, before = thing.dreamcraft3d_versions, thing.data
-    if all(entry.mesh != before for entry in entries):
-        entries.add().mesh = before
-    fresh = before.copy()
-    entries.add().mesh = fresh
-    entries.move(len(entries) - 1, [entry.mesh for entry in entries].index(before) + 1)
-    thing.data = fresh
+    known, number = of(thing), place(thing)[0] + 1
+    known.insert(number, thing.data.copy())
+    _keep(thing, known, number)
     try:
-        yield fresh
+        yield thing.data
     except BaseException:
-        drop(thing, fresh)
+        drop(thing)
         raise
 
 
-def drop(thing: bpy.types.Object, mesh: bpy.types.Mesh) -> None:
-    """Take a version away, and show the one it was made from instead."""
-    known = of(thing)
-    if thing.data == mesh:
-        _show(thing, known[max(known.index(mesh) - 1, 0)])
-    entries = thing.dreamcraft3d_versions
-    for number in reversed(range(len(entries))):
-        if entries[number].mesh == mesh or len(known) == 2:  # a list of one tells nothing
-            entries.remove(number)
+def drop(thing: bpy.types.Object) -> None:
+    """Take the version that is shown away, and show the one it was made from instead."""
+    known, number, mesh = of(thing), place(thing)[0], thing.data
+    del known[number]
+    _keep(thing, known, max(number - 1, 0))
     if mesh.users == 0:
         bpy.data.meshes.remove(mesh)
-
-
-def give_up(job: str) -> bool:
-    """Take away the version of a job that will never be, if nothing has come into it; whether there was one."""
-    made = find(job)
-    if made is None or len(of(made)) == 1:
-        return False
-    if growing(made) and not showing(made) and made.mode == "OBJECT":
-        drop(made, made.data)
-    return True
 
 
 def forget(thing: bpy.types.Object) -> None:
@@ -80,8 +64,17 @@ def forget(thing: bpy.types.Object) -> None:
     thing.dreamcraft3d_versions.clear()
 
 
-def _show(thing: bpy.types.Object, mesh: bpy.types.Mesh) -> None:
+def _keep(thing: bpy.types.Object, known: list[bpy.types.Mesh], number: int) -> None:
+    """These are its versions, and this one is shown: a copy of it where a duplicate of the object has it, too."""
+    mesh = known[number]
+    others = (other for other in bpy.data.objects if other != thing)
+    if any(entry.mesh == mesh for other in others for entry in other.dreamcraft3d_versions):
+        mesh = mesh.copy()
     thing.data = mesh
+    entries = thing.dreamcraft3d_versions
+    entries.clear()
+    for one in range(len(known) if len(known) > 1 else 0):  # a list of one tells nothing
+        entries.add().mesh = known[one] if one != number else None
     if JOB in mesh:
         thing[JOB] = mesh[JOB]
     else:

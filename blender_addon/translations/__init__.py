@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The interface in other languages: a file each, with a plain dict from English.
+"""The interface in other languages: a file each, with a plain dict from English, and another for what the backend tells.
 
 Labels and tooltips are Blender's to look up. Sentences are made in English everywhere, and translated where they are drawn,
 by :func:`said`: ``{}`` in a key stands for anything, a number or a name, and ``{0}``, ``{1}`` in its translation for what
@@ -14,14 +14,16 @@ from functools import lru_cache
 
 import bpy
 
-from . import ko_KR
+from . import ko_KR, ko_KR_backend
 
-LANGUAGES: dict[str, Mapping[str, str]] = {"ko_KR": ko_KR.WORDS}
+LANGUAGES: dict[str, Mapping[str, str]] = {"ko_KR": ko_KR_backend.WORDS | ko_KR.WORDS}
 OWN = "DreamCraft3D"
 """The context of words that Blender has in its own catalogue, untranslated or meant otherwise."""
 CONTEXTS = ("*", "Operator", OWN)
 """Where Blender looks a word up: everywhere, on buttons, and where a property names the context."""
 UNIT_LETTERS = 3
+_END = re.compile(r"(?<=[.?]) (?=[A-Z])")
+"""Between two sentences."""
 
 
 def register(addon: str) -> None:
@@ -56,7 +58,8 @@ def translate(english: str, language: str) -> str:
         found = pattern.fullmatch(english)
         if found:
             return word.format(*(translate(part, language) for part in found.groups()))
-    return english
+    parts = _END.split(english)
+    return " ".join(translate(part, language) for part in parts) if len(parts) > 1 else english
 
 
 @lru_cache

@@ -33,12 +33,18 @@ from dreamcraft3d_protocol.messages import (
     Ping,
     Pong,
     Refused,
+    Result,
+    Resume,
     Submit,
     Welcome,
 )
 
 PING_SECONDS = 2.0
 DEAD_SECONDS = 10.0
+"""Of silence, after which a connection is given up, and twice as long after each that was: no answer comes through while a
+large message is on its way, and given up it would begin anew."""
+LONGEST_SECONDS = 320.0
+"""The most of it; a connection that has lasted so long begins with the least again."""
 RETRY_SECONDS = 0.5
 MAX_WAITING = 1000
 """Messages that may wait for a connection; when there are more, the oldest is dropped."""
@@ -104,12 +110,13 @@ class Client:
         self._unanswered: dict[str, list[Frame]] = {}
         self._retry_at = self._pinged_at = 0.0
         self._asked_at: float | None = None  # since when an answer is due
+        self._opened_at, self._silences = 0.0, 0
 
     def send(self, message: Message, arrays: Arrays | None = None) -> None:
         """Send now, or as soon as there is a connection.
 
-        Jobs submitted or attached to are attached to again after a connection was lost, and a submission that was not
-        answered is sent again; other messages on their way at that moment may be lost.
+        Jobs submitted, resumed or attached to are attached to again after a connection was lost, until their result has
+        come, and a submission that was not answered is sent again; other messages on their way at that moment may be lost.
 
         Raises:
             ProtocolError: the backend would refuse this message. Nothing is sent.
@@ -117,7 +124,7 @@ class Client:
         frames = encode(message, arrays)
         if isinstance(message, Submit):
             self._unanswered[message.job] = frames
-        if isinstance(message, Submit | Attach):
+        if isinstance(message, Submit | Attach | Resume):
             self._attached.add(message.job)
         if isinstance(message, Detach | Forget):
             self._attached.discard(message.job)
@@ -150,7 +157,7 @@ class Client:
     def reconnect(self) -> None:
         """Try anew, also after a refusal."""
         self._disconnect("connecting", "Looking for the backend.")
-        self._retry_at = 0.0
+        self._retry_at, self._silences = 0.0, 0
 
     def close(self) -> None:
         """Let go of the sockets; unsent messages are dropped."""
@@ -243,24 +250,34 @@ class Client:
             self._disconnect("refused", f"{message.sentence} {message.hint}".strip(), message.code)
         elif isinstance(message, Welcome):
             self._opened(message)
-        elif isinstance(message, JobState | Error) and message.job is not None:
+        elif isinstance(message, JobState):
             self._unanswered.pop(message.job, None)
+        elif isinstance(message, Error) and message.job is not None:
+            if self._unanswered.pop(message.job, None) is not None:  # there is no such job
+                self._attached.discard(message.job)
+        elif isinstance(message, Result):  # after which there is nothing more to be shown
+            self._attached.discard(message.job)
         self._inbox.put(message, arrays)
 
     def _opened(self, welcome: Welcome) -> None:
         again = self.welcome is not None
         self.state, self.sentence, self.welcome = "open", "", welcome
+        self._opened_at = time.monotonic()
         if again:
             lost = [frames for frames in self._unanswered.values() if not any(frames is f for f in self._outbox)]
             attach = [encode(Attach(job)) for job in sorted(self._attached - self._unanswered.keys())]
-            self._outbox[:0] = lost + attach
+            self._outbox[:0] = lost + [frames for frames in attach if frames not in self._outbox]
 
     def _keep_alive(self) -> None:
         now = time.monotonic()
         if self._socket is None:
             return
-        if self._asked_at is not None and now - self._asked_at > DEAD_SECONDS:
-            self._lose(f"The backend was silent for {DEAD_SECONDS:.0f} s.")
+        patience = min(DEAD_SECONDS * 2**self._silences, LONGEST_SECONDS) if self.state == "open" else DEAD_SECONDS
+        if self._asked_at is None and now - self._opened_at > LONGEST_SECONDS:
+            self._silences = 0
+        if self._asked_at is not None and now - self._asked_at > patience:
+            self._silences += self.state == "open"
+            self._lose(f"The backend was silent for {patience:.0f} s.")
         elif self.state == "open" and now - self._pinged_at > PING_SECONDS:
             self._pinged_at = now
             self._asked_at = self._asked_at or now

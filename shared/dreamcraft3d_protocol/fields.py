@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import math
 import re
+import reprlib
 import types
 import typing
 from typing import Annotated, Any, Literal
@@ -117,5 +118,5 @@ def _read_scalar(hint: type, value: Any, where: str) -> str | bool | int | float
 
 def _shown(value: Any) -> str:
     """A value as a sentence can hold it."""
-    text = repr(value)
+    text = reprlib.repr(value)  # of what is nested deeply, the outermost alone
     return text if len(text) <= 60 else text[:57] + "..."

@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,7 +48,8 @@ class KeyFolder:
     def client_pair(self) -> KeyPair:
         """The pair of clients on this machine, made and enrolled the first time. Raises as :func:`read_pair`."""
         pair = self.pair("client")
-        self.enrol(pair.public, LOCAL)
+        if pair.public not in self.enrolled():
+            self.enrol(pair.public, LOCAL)
         return pair
 
     def enrol(self, public_key: bytes, name: str) -> None:
@@ -56,61 +60,97 @@ class KeyFolder:
             name: what to call it: letters, digits, ``-`` and ``_``.
 
         Raises:
-            ProtocolError: that is no key, or no name.
+            ProtocolError: that is no key, or no name, or it cannot be written.
         """
         if not _NAME.fullmatch(name):
             raise ProtocolError(f"A client cannot be called {name[:80]!r}; use letters, digits, - and _.")
         if not is_key(public_key):
             raise ProtocolError("A public key has 40 characters in Z85; copy it whole from the client's .key file.")
-        private_folder(self.path)
         text = f'metadata\n    name = "{name}"\ncurve\n    public-key = "{public_key.decode()}"\n'
-        write_private(private_folder(self.path / "clients") / f"{name}.key", text.encode())
+        with self._written():
+            private_folder(self.path)
+            write_private(private_folder(self.path / "clients") / f"{name}.key", text.encode())
 
     def enrolled(self) -> dict[bytes, str]:
-        """Names of the clients that may connect, by public key; files that do not read as keys count as absent."""
-        names: dict[bytes, str] = {}
-        for file in sorted((self.path / "clients").glob("*.key")):
-            try:
-                names[zmq.auth.load_certificate(file)[0]] = file.stem
-            except (OSError, ValueError):
-                continue
+        """Names of the clients that may connect, by public key; files that do not read as keys count as absent.
+
+        Raises:
+            ProtocolError: nothing can be read, as where a process has no descriptors left.
+        """
+        folder, names = self.path / "clients", dict[bytes, str]()
+        try:
+            for file in sorted(folder / name for name in os.listdir(folder) if name.endswith(".key")):
+                try:
+                    names[zmq.auth.load_certificate(file)[0]] = file.stem
+                except (OSError, ValueError, IndexError) as error:
+                    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+                        raise
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise ProtocolError(f"{folder} cannot be read: {error.strerror}.") from None
         return names
 
     def strike(self, name: str) -> bool:
         """Let a client connect no more; returns whether there was one of that name. The backend
-        says so to one that is connected, and hears it no longer."""
+        says so to one that is connected, and hears it no longer. Raises ProtocolError if it cannot be deleted."""
         file = self.path / "clients" / f"{name}.key"
         known = name in self.enrolled().values()
         if known:
-            file.unlink(missing_ok=True)
+            with self._written():
+                file.unlink(missing_ok=True)
         return known
 
     def pair(self, name: str) -> KeyPair:
-        """The pair of this name, made the first time. Raises as :func:`read_pair`."""
-        secret = private_folder(self.path) / f"{name}.key_secret"
+        """The pair of this name, made the first time.
+
+        Raises:
+            ProtocolError: as :func:`read_pair`, or others could put keys into the folder, or it cannot be written.
+        """
+        for folder in (self.path, self.path / "clients"):
+            if folder.is_dir():
+                _check_private(folder, "700")
+        secret = self.path / f"{name}.key_secret"
         if not secret.is_file():
-            with tempfile.TemporaryDirectory(dir=self.path) as made:
+            with self._written(), tempfile.TemporaryDirectory(dir=private_folder(self.path)) as made:
                 for file in zmq.auth.create_certificates(made, name):
                     write_private(self.path / Path(file).name, Path(file).read_bytes())
         return read_pair(secret)
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        """Raises ProtocolError where what is done inside fails on the disk."""
+        try:
+            yield
+        except OSError as error:
+            raise ProtocolError(f"{self.path} cannot be written: {error.strerror}.") from None
 
 
 def read_pair(secret_file: Path) -> KeyPair:
     """The pair in a ``.key_secret`` file.
 
     Raises:
-        ProtocolError: it is missing, broken, or (on POSIX) others may read it.
+        ProtocolError: it is missing, broken, or (on POSIX) others may read it, or it is another user's.
     """
     try:
-        mode = secret_file.stat().st_mode
         public, secret = zmq.auth.load_certificate(secret_file)
     except (OSError, ValueError):
         raise ProtocolError(f"There is no key in {secret_file}.") from None
-    if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
-        raise ProtocolError(f"Others may read the secret key {secret_file}; run: chmod 600 {secret_file}")
+    _check_private(secret_file, "600")
     if secret is None or not is_key(public) or not is_key(secret):
         raise ProtocolError(f"The key in {secret_file} is broken; delete it, and a new one is made.")
     return KeyPair(public, secret)
+
+
+def _check_private(path: Path, mode: str) -> None:
+    """Raises ProtocolError where, on POSIX, others may get at it."""
+    if os.name != "posix":
+        return
+    found = path.stat()
+    if os.geteuid() not in (0, found.st_uid):
+        raise ProtocolError(f"The keys in {path} are another user's; become that one, or name another data folder.")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise ProtocolError(f"Others may get at the keys in {path}; run: chmod {mode} {path}")
 
 
 def is_key(key: bytes) -> bool:

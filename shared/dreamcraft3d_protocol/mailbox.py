@@ -6,11 +6,26 @@ came between two of its timer's ticks.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from dreamcraft3d_protocol.arrays import Arrays
 from dreamcraft3d_protocol.codec import Received
-from dreamcraft3d_protocol.messages import JobState, Message, ModelList, Preview, Result, Worker
+from dreamcraft3d_protocol.messages import JobState, Message, ModelList, Presets, Preview, Result, Worker
+
+
+def supersedes(new: Message, old: Message) -> bool:
+    """Whether nobody needs ``old`` who is going to read ``new``."""
+    if isinstance(new, Preview) and isinstance(old, Preview):
+        if (new.job, new.subject) != (old.job, old.subject):
+            return False
+        return new.form in ("mesh", old.form)
+    if isinstance(new, Result) and isinstance(old, Preview):
+        return new.job == old.job and old.form != "picture"
+    if isinstance(new, JobState) and isinstance(old, JobState):
+        return (new.job, new.state, new.stage, new.error) == (old.job, old.state, old.stage, old.error)
+    if isinstance(new, Worker) and isinstance(old, Worker):
+        return (new.state, new.sentence) == (old.state, old.sentence)
+    return isinstance(new, ModelList | Presets) and type(new) is type(old)
 
 
 class Mailbox:
@@ -19,12 +34,13 @@ class Mailbox:
     A new picture takes the place of an older one of its subject: samples never that of the reference, nor it theirs. A
     whole mesh takes the place of all that was known of the job's shape. One that changes only positions, colours or
     texture takes the place of an older one of its form, never of the mesh it is based on. A result takes the place of
-    whatever was shown of the job's shape. A job's state takes the place
-    of an older one that differs only in progress, a worker's of an older one that differs only in memory, and a list of
-    models that of an older one.
+    whatever was shown of the job's shape. A job's state takes the place of an older one that differs only in progress, a
+    worker's of an older one that differs only in memory, and a list of models or presets that of an older one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, needless: Callable[[Message, Message], bool] = supersedes) -> None:
+        """``needless`` says whether a new message makes an older one of the same job, or the same kind, needless."""
+        self._needless = needless
         self._waiting: dict[int, Received] = {}
         # The numbers of what waits, by the job or the kind: only such supersede each other.
         self._about: dict[Hashable, tuple[int, ...]] = {}
@@ -37,7 +53,7 @@ class Mailbox:
         """Append, and drop what it supersedes."""
         subject = _subject(message)
         for number in self._about.get(subject, ()):
-            if supersedes(message, self._waiting[number][0]):
+            if self._needless(message, self._waiting[number][0]):
                 self._drop(number)
         self._put += 1
         self._waiting[self._put] = message, arrays
@@ -69,18 +85,3 @@ class Mailbox:
 
 def _subject(message: Message) -> Hashable:
     return getattr(message, "job", None) or message.kind
-
-
-def supersedes(new: Message, old: Message) -> bool:
-    """Whether nobody needs ``old`` who is going to read ``new``."""
-    if isinstance(new, Preview) and isinstance(old, Preview):
-        if (new.job, new.subject) != (old.job, old.subject):
-            return isinstance(new, ModelList) and isinstance(old, ModelList)
-        return new.form in ("mesh", old.form)
-    if isinstance(new, Result) and isinstance(old, Preview):
-        return new.job == old.job and old.form != "picture"
-    if isinstance(new, JobState) and isinstance(old, JobState):
-        return (new.job, new.state, new.stage, new.error) == (old.job, old.state, old.stage, old.error)
-    if isinstance(new, Worker) and isinstance(old, Worker):
-        return (new.state, new.sentence) == (old.state, old.sentence)
-    return isinstance(new, ModelList) and isinstance(old, ModelList)

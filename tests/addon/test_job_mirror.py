@@ -103,6 +103,20 @@ def test_jobs_are_listed_as_they_come_to_their_turn() -> None:
     assert jobs.that(jobs.may_pause) == [ids[2], ids[5], ids[1]]
 
 
+def test_what_is_to_end_is_none_of_all_until_the_backend_has_answered() -> None:
+    jobs = Jobs()
+    jobs.take(job_state(JOB, "paused"))
+    jobs.ending.add(JOB)
+    jobs.take(job_state(JOB, "paused", position=2))  # said before it heard of it
+    assert jobs.paused == []
+    jobs.take(Error("user", "Not now.", "", "", JOB))
+    assert jobs.paused == [JOB]
+    jobs.ending.add(JOB)
+    jobs.take(job_state(JOB, "cancelled"))
+    jobs.take(job_state(JOB, "paused"))
+    assert jobs.paused == [JOB]
+
+
 def test_a_preset_says_what_it_takes_as_one_says_it() -> None:
     told = (PresetInfo("draft", "", 42.0, 1610612736, ("Faces: 2 instead of 1",)), PresetInfo("a", "", None, 24 << 30))
     found = {p.name: p for p in presets(Welcome(1, 0, "", JOB, told))}

@@ -5,8 +5,12 @@ from __future__ import annotations
 import uuid
 
 import numpy as np
+import pytest
+from blender_addon.core.pixels import Pixels
 from blender_addon.core.previews import Previews
 from scripted_backend import colour_preview, mesh_preview, result
+
+from dreamcraft3d_protocol.messages import Preview
 
 JOB = str(uuid.UUID(int=1))
 
@@ -69,3 +73,17 @@ def test_after_undo_all_of_a_shape_is_stale_again() -> None:
     previews.shapes[JOB].stale.clear()
     assert previews.show_again(JOB)
     assert "faces" in previews.shapes[JOB].stale
+
+
+def test_a_texture_is_for_the_scene_once_it_can_be_written_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    previews = Previews()
+    previews.take(*mesh_preview(JOB, 1))
+    arrays = {"uv": np.zeros((6, 2), np.float32), "texture": np.zeros((4, 4, 3), np.uint8)}
+    with monkeypatch.context() as before:
+        before.setattr(Pixels, "ready", False)
+        assert previews.take(Preview(JOB, 2, "texture", "texture", "t", "t"), arrays)
+        assert previews.stale() == {}
+    texture = previews.shapes[JOB].texture
+    assert texture is not None
+    texture.values()
+    assert previews.stale()[JOB].stale >= {"faces", "texture"}

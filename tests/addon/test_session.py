@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from blender_addon.core import environment as environment_module
 from blender_addon.core import session as module
+from blender_addon.core.remote import Remote
 from blender_addon.core.session import Session
 from blender_addon.core.settings import Settings
 from blender_addon.core.studio import Studio
 from blender_addon.link.backend_python import python_of
-from blender_addon.link.install import InstallError
+from blender_addon.link.install import InstallError, Step
 from launcher import alive, backend_python, end_backend, wait_until
 from scripted_backend import ScriptedBackend
 from toy_backend import toy_wheel
@@ -146,6 +147,37 @@ def test_stop_ends_the_backend_and_only_an_order_starts_it_again(
     reach(session, "ready")
 
 
+def test_a_backend_that_is_only_starting_can_be_stopped(real: Settings, make: Make) -> None:
+    session = make(real)
+    session.start()
+    reach(session, "starting")
+    process = session._process
+    assert process is not None
+    session.stop()
+    reach(session, "off")
+    assert process.poll() is not None
+    assert Connection.read(real.data) is None
+
+
+def test_the_environment_is_not_removed_under_a_backend_that_has_not_left(
+    settings: Settings, make: Make, tmp_path: Path
+) -> None:
+    left, slow = tmp_path / "left", tmp_path / "slow"
+    slow.write_text(
+        '#!/bin/sh\n[ "$2" = -c ] && echo "dreamcraft3d is here: 9" && exit\n'
+        f"trap 'sleep 1; touch {left}; exit' TERM; touch {tmp_path}/serves; sleep 60 & wait\n"
+    )
+    slow.chmod(0o755)
+    settings.environment.mkdir(parents=True)
+    session = make(dataclasses.replace(settings, python=str(slow)))
+    session.start()
+    reach(session, "starting")
+    wait_until((tmp_path / "serves").exists)
+    session.remove(Path(sys.executable))
+    wait_until(lambda: session.tick(0.01) is not None and not settings.environment.exists())
+    assert left.exists()
+
+
 def test_a_backend_that_does_not_start_is_said_after_three_tries(
     settings: Settings, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,6 +290,26 @@ def test_an_installed_backend_is_found_and_the_session_goes_on_from_there(
     assert not settings.environment.exists()
     with pytest.raises(InstallError, match="no environment"):
         newer.remove(Path(sys.executable))
+
+
+def test_an_installation_goes_on_whatever_the_preferences_say_meanwhile(
+    settings: Settings, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = Step("Downloading", (sys.executable, "-c", "import time; time.sleep(600)"))
+    monkeypatch.setattr(environment_module, "plan", lambda *given: [waits])
+    toy_wheel(settings.addon / "backend")
+    session = make(settings)
+    session.install(Path(sys.executable), online=True)
+    reach(session, "installing")
+    for changes in (
+        {"autostart": False, "torch_index": "https://packages"},
+        {"remote": Remote("tcp://127.0.0.1:9", "")},
+        {"remote": None},
+    ):
+        session = session.under(dataclasses.replace(session.settings, **changes))  # type: ignore[arg-type]
+        session.tick()
+    assert session.status.phase == "installing"
+    session.close()
 
 
 def test_an_installation_that_was_stopped_is_told_and_may_be_begun_again(settings: Settings, make: Make) -> None:

@@ -133,6 +133,20 @@ def test_when_all_are_paused_those_that_wait_are_first_so_that_none_begins(
     assert [hear(studio, backend, Resume), hear(studio, backend, Resume)] == [Resume(running), Resume(waits)]
 
 
+def test_pausing_all_does_not_save_a_job_that_was_cancelled(studio: Studio, backend: ScriptedBackend) -> None:
+    cancelled, other = studio.generate(WISH, {}), studio.generate(WISH, {})
+    hear(studio, backend, Submit)
+    hear(studio, backend, Submit)
+    backend.say(job_state(cancelled, position=1), job_state(other, "queued", position=2))
+    wait_until(lambda: studio.tick(0.01) >= 0 and len(studio.jobs.by_id) == 2)
+    studio.cancel(cancelled)
+    studio.pause_all()
+    hear(studio, backend, Cancel)
+    assert hear(studio, backend, Pause) == Pause(other)
+    settle(studio)
+    assert not any(isinstance(message, Pause) for message in backend.serve())
+
+
 def test_what_is_to_be_avoided_is_sent(studio: Studio, backend: ScriptedBackend) -> None:
     studio.generate(Wish("a red mushroom", "draft", 7, "blue"), {})
     said = hear(studio, backend, Submit)
@@ -163,6 +177,22 @@ def test_a_job_that_is_refused_is_told_of_once_with_its_reason(studio: Studio, b
     assert studio.jobs.in_focus(job) == ""
     studio.generate(WISH, {})
     assert studio.trouble is None
+
+
+def test_an_order_is_asked_for_once_so_that_it_is_refused_once(studio: Studio, backend: ScriptedBackend) -> None:
+    studio.watch([studio.generate(WISH, {})])  # as undo does
+    hear(studio, backend, Submit)
+    settle(studio)
+    assert backend.serve() == []
+
+
+def test_a_job_that_another_backend_may_have_is_not_rejected(studio: Studio, backend: ScriptedBackend) -> None:
+    job = "00000000-0000-0000-0000-000000000009"
+    studio.watch([job])
+    hear(studio, backend, Attach)
+    backend.say(Error("user", "The backend has no such job.", "It may be another backend's.", "edit", job))
+    wait_until(lambda: studio.tick(0.01) >= 0 and studio.trouble is not None)
+    assert studio.rejected == []
 
 
 def test_another_file_watches_its_own_jobs_only(studio: Studio, backend: ScriptedBackend) -> None:

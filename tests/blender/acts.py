@@ -79,6 +79,31 @@ class Acts:
             press(bpy.ops.dreamcraft3d.generate)
             push("Generate")
 
+    def refine(self) -> None:
+        if len(self.stage.backend.jobs) < MAX_JOBS:
+            for _ in self._chosen():
+                press(
+                    self.dice.choice((bpy.ops.dreamcraft3d.retexture, bpy.ops.dreamcraft3d.resculpt)), prompt="a bear"
+                )
+                push("Refine")
+
+    def version(self) -> None:
+        for _ in self._chosen():
+            press(self.dice.choice((bpy.ops.dreamcraft3d.previous_version, bpy.ops.dreamcraft3d.next_version)))
+            push("Version")
+
+    def there_and_back(self) -> None:
+        """Another version and this one again, which is as it was."""
+        there, back = bpy.ops.dreamcraft3d.previous_version, bpy.ops.dreamcraft3d.next_version
+        if self.dice.random() < 0.5:
+            there, back = back, there
+        for one in self._chosen():
+            if there.poll():
+                before = [tuple(vertex.co) for vertex in one.data.vertices]
+                assert (there(), back()) == ({"FINISHED"}, {"FINISHED"})
+                assert [tuple(vertex.co) for vertex in one.data.vertices] == before, "a version was lost"
+                push("Version")
+
     def place(self) -> None:
         for job in self._job():
             self._object_mode()
@@ -147,8 +172,19 @@ class Acts:
             if one.type == "MESH":
                 one.modifiers.new("Triangulate", "TRIANGULATE")
                 if self.dice.random() < 0.5:
-                    press(bpy.ops.object.modifier_apply, modifier="Triangulate")
+                    press(bpy.ops.object.modifier_apply, modifier="Triangulate", single_user=self.dice.random() < 0.5)
                 push("Modifier")
+
+    def apply_scale(self) -> None:
+        for one in self._chosen():
+            one.scale.z = 2
+            press(bpy.ops.object.transform_apply)
+            push("Apply")
+
+    def single_user(self) -> None:
+        for _ in self._chosen():
+            press(bpy.ops.object.make_single_user, object=True, obdata=True)
+            push("Make Single User")
 
     def convert(self) -> None:
         for _ in self._chosen():
@@ -278,8 +314,9 @@ class Acts:
 
 NAMES = sorted(name for name, act in vars(Acts).items() if callable(act) and not name.startswith("_"))
 OFTEN = (
-    "undo undo undo redo running running mesh mesh changed changed done done done generate duplicate open move".split()
-)
+    "undo undo undo redo running running mesh mesh changed changed done done done generate duplicate open move "
+    "refine refine single_user there_and_back there_and_back"
+).split()
 RARELY = ("toggle_addon", "restarted", "forget", "refused")
 
 

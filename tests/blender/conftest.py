@@ -71,12 +71,16 @@ def blender(
     monkeypatch.delenv("DREAMCRAFT3D_PYTHON", raising=False)
     preferences = bpy.context.preferences.addons[installed].preferences
     preferences.data, preferences.python, preferences.autostart = str(tmp_path / "data"), "", True
+    preferences.torch_index = ""
     bpy.ops.wm.read_homefile(use_empty=True)
     bpy.ops.ed.undo_push(message="Empty")
     yield preferences
     preferences = bpy.context.preferences.addons[installed].preferences  # looked up afresh: a test may have disabled it
     preferences.data, preferences.python, preferences.where = str(tmp_path / "nowhere"), "", "LOCAL"
-    part("pump").studio()
+    pump = part("pump")
+    pump.studio().close()
+    pump._Held.studio = None  # with orders that nobody has taken, which are not the next test's
+    pump.studio()
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The add-on's tests in each Blender it is for: tests/blender/every_version.sh [FOLDER]
 #
-# Makes an environment for each in FOLDER (~/.cache/dreamcraft3d-bpy): bpy 4.2 and 5.0 want Python 3.11, 5.2 wants 3.13. They
+# Makes an environment for each in FOLDER (~/.cache/dreamcraft3d-bpy): bpy 4.2 to 5.0 want Python 3.11, 5.2 wants 3.13. They
 # need no torch: the backend runs in BACKEND_PYTHON (python3.11), which has the project's packages.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -25,7 +25,7 @@ interpreter() {
 }
 
 failed=()
-for pair in 4.2.23=python3.11 5.0.1=python3.11 5.2.3=python3.13; do
+for pair in 4.2.23=python3.11 4.5.15=python3.11 5.0.1=python3.11 5.2.3=python3.13; do
   version=${pair%=*} python=$(interpreter "${pair#*=}")
   environment=$folder/$version
   [ -n "$python" ] || { echo "Skipped: Blender $version wants ${pair#*=}, which is not here."; continue; }

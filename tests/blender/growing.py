@@ -35,6 +35,9 @@ class Growing:
         self.seq += 1
         base = None if form == "mesh" else "t"
         assert self.studio.previews.take(Preview(self.job, self.seq, "coarse", form, "t", base), arrays)  # type: ignore[arg-type]
+        texture = self.studio.previews.shapes[self.job].texture
+        if texture is not None:
+            texture.values()  # until when it is not to be shown
 
     def result(self) -> None:
         arrays = {"vertices": VERTICES, "faces": FACES, "uv": UV, "texture": np.frombuffer(png(), np.uint8)}

@@ -178,6 +178,52 @@ def test_a_mesh_that_was_cut_in_edit_mode_is_the_artists_and_the_job_can_be_plac
     assert len(grown.object.data.polygons) == 2
 
 
+def stretch(grown: Growing) -> None:
+    grown.object.scale = (2, 2, 2)
+    assert bpy.ops.object.transform_apply(location=False, rotation=False, scale=True) == {"FINISHED"}
+
+
+def smooth(grown: Growing) -> None:
+    grown.object.modifiers.new("Smooth", "SMOOTH")
+    assert bpy.ops.object.modifier_apply(modifier="Smooth") == {"FINISHED"}
+
+
+def pull(grown: Growing) -> None:
+    """One vertex, as a brush does."""
+    bpy.ops.object.mode_set(mode="SCULPT")
+    grown.object.data.vertices[2].co.z += 0.25
+    bpy.ops.object.mode_set(mode="OBJECT")
+
+
+@pytest.mark.parametrize("act", [stretch, smooth, pull])
+def test_a_mesh_that_was_deformed_is_the_artists_though_its_faces_are_as_many(
+    grown: Growing, act: Callable[[Growing], None]
+) -> None:
+    made = grown.object
+    choose(made)
+    act(grown)
+    before = positions(made)
+    grown.preview("positions", vertices=MESH["vertices"] * np.float32([1, 0.5, 1]))
+    assert grown.sync() == 0
+    grown.result()
+    assert grown.sync() == 0
+    assert (positions(made) == before).all()
+    assert grown.object is None
+
+
+def test_undo_in_edit_mode_brings_back_other_vertices_and_the_object_grows_on(grown: Growing) -> None:
+    grown.preview("positions", vertices=MESH["vertices"] * np.float32([1, 0.5, 1]))
+    grown.sync()  # what no undo step outside edit mode has
+    choose(grown.object)
+    for mode in ("EDIT", "OBJECT"):
+        bpy.ops.object.mode_set(mode=mode)
+        bpy.ops.ed.undo_push(message="Mode")
+    bpy.ops.ed.undo()
+    assert grown.object.mode == "EDIT"
+    bpy.ops.object.mode_set(mode="OBJECT")
+    assert grown.grows()
+
+
 def test_an_object_converted_into_a_curve_is_left_alone(grown: Growing) -> None:
     choose(grown.object)
     bpy.ops.object.convert(target="CURVE")

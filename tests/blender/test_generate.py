@@ -57,9 +57,10 @@ def test_a_prompt_becomes_a_textured_object_that_grows_at_the_cursor(
     mesh, seen = part("scene.mesh"), []
     write = mesh.write
 
-    def watched(target: Any, shape: Any) -> None:
-        write(target, shape)
+    def watched(target: Any, shape: Any) -> bool:
+        moved: bool = write(target, shape)
         seen.append((len(target.vertices), "Color" in target.color_attributes))
+        return moved
 
     monkeypatch.setattr(mesh, "write", watched)
     bpy.context.scene.cursor.location = (1, 2, 3)
@@ -147,13 +148,12 @@ def test_a_job_is_cancelled_the_file_closed_and_opened_again_and_the_job_goes_on
     assert part("scene.target").growing_jobs() == set()
     bpy.ops.wm.open_mainfile(filepath=file)
     assert part("scene.target").growing_jobs() == {job}
-    points = bpy.data.objects["Blue Ball"].data.attributes["position"].data
-    points.foreach_set("vector", np.zeros(3 * len(points), np.float32))
 
-    def spread() -> float:
-        return max(abs(vertex.co.z) for vertex in bpy.data.objects["Blue Ball"].data.vertices)
+    def colours() -> Any:
+        return bpy.data.objects["Blue Ball"].data.attributes["Color"].data
 
-    wait_until(lambda: pump() and spread() > 0, 60)  # what the backend still has
+    colours().foreach_set("color", np.zeros(4 * len(colours()), np.float32))
+    wait_until(lambda: pump() and any(colours()[0].color), 60)  # what the backend still has
     assert bpy.ops.dreamcraft3d.resume(job=job) == {"FINISHED"}
     wait_until(lambda: pump() and state(studio) == "running", 60, lambda: only_job(studio))
     bpy.ops.dreamcraft3d.cancel(job=job)

@@ -12,6 +12,7 @@ import bpy
 import numpy as np
 import pytest
 from fake_layout import FakeLayout, draw, draw_appended
+from growing import MESH, Growing
 
 from dreamcraft3d_protocol.messages import Fault, JobList, JobState, PresetInfo, Preview, Welcome, Worker
 
@@ -144,6 +145,37 @@ def test_jobs_that_wait_can_be_moved_where_there_is_more_than_one(blender: Any, 
     assert "dreamcraft3d.forget" not in buttons  # cancel it first: the names need the room
 
 
+def test_every_job_of_many_can_be_placed_and_deleted(blender: Any, part: Part) -> None:
+    jobs = part("pump").studio().jobs
+    jobs.take(JobList(tuple(replace(job("done"), job=str(uuid.UUID(int=number))) for number in range(25))))
+    layout = draw(part("panels.jobs").DREAMCRAFT3D_PT_jobs)
+    assert "And 15 More" in layout.said
+    assert [layout.buttons.count(f"dreamcraft3d.{name}") for name in ("attach", "forget")] == [25, 25]
+
+
+def test_an_object_that_is_there_is_selected_where_it_is_placed(blender: Any, part: Part) -> None:
+    part("pump").studio().jobs.take(JobList((job("running"),)))
+    assert bpy.ops.dreamcraft3d.attach(job=JOB) == {"FINISHED"}
+    made = bpy.context.object
+    bpy.ops.mesh.primitive_cube_add()
+    assert bpy.ops.dreamcraft3d.attach(job=JOB) == {"FINISHED"}
+    assert (bpy.context.object, bpy.context.selected_objects) == (made, [made])
+
+
+def test_what_is_said_of_an_object_that_waits_holds_for_each_reason(blender: Any, part: Part) -> None:
+    growing = Growing(part)
+    growing.studio.jobs.take(JobList((job("running"),)))
+    growing.preview("mesh", **MESH)
+    progress = part("panels.progress").DREAMCRAFT3D_PT_progress
+    assert "up to date" not in " ".join(draw(progress).said)
+    double = growing.object.copy()
+    bpy.context.scene.collection.objects.link(double)
+    bpy.context.view_layer.objects.active = double
+    bpy.ops.object.mode_set(mode="EDIT")
+    assert growing.object.mode == "OBJECT"
+    assert "when nothing edits, renders or bakes it any longer" in " ".join(draw(progress).said)
+
+
 def test_what_a_quality_takes_and_changes_is_told_before_the_run(
     blender: Any, part: Part, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,6 +233,22 @@ def test_an_object_with_versions_says_which_one_it_shows(blender: Any, part: Par
     assert not bpy.ops.dreamcraft3d.next_version.poll()
     assert bpy.ops.dreamcraft3d.previous_version() == {"FINISHED"}
     assert not bpy.ops.dreamcraft3d.previous_version.poll()
+
+
+def test_previous_version_is_offered_for_the_object_that_it_changes(blender: Any, part: Part) -> None:
+    bpy.ops.mesh.primitive_cube_add()
+    made, versions = bpy.context.object, part("scene.versions")
+    with versions.added(made):
+        part("scene.target").begin(made, JOB)
+    part("pump").studio().jobs.take(JobList((job("cancelled"),)))
+    progress = part("panels.progress").DREAMCRAFT3D_PT_progress
+    assert "dreamcraft3d.previous_version" in draw(progress).buttons
+    bpy.ops.mesh.primitive_cube_add()
+    with versions.added(bpy.context.object):
+        pass
+    layout = draw(progress)
+    assert "dreamcraft3d.resume" in layout.buttons
+    assert "dreamcraft3d.previous_version" not in layout.buttons
 
 
 def test_all_labels_are_title_case_and_no_description_ends_with_a_period(installed: str, part: Part) -> None:

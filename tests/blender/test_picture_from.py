@@ -104,6 +104,41 @@ def test_the_camera_is_rendered_small_and_transparent_and_every_setting_is_put_b
     assert sent[216, 384, 3] == 1
     assert sent[0, 0, 3] == 0
     assert settings() == before
+    assert [scene.name for scene in bpy.data.scenes] == ["Scene"]
+
+
+def test_what_was_rendered_before_is_there_after_the_camera_after_undo_and_after_redo(blender: Any, part: Part) -> None:
+    box_in_front_of_a_camera()
+    bpy.context.scene.cycles.samples = 1
+    bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y = 32, 8
+    bpy.ops.render.render()
+    bpy.ops.ed.undo_push(message="Before")
+    for deed in (lambda: camera_twice(part), bpy.ops.ed.undo, bpy.ops.ed.redo):
+        deed()
+        result = next(image for image in bpy.data.images if image.type == "RENDER_RESULT")
+        assert read(part, source="IMAGE", image=result).shape == (8, 32, 4)
+
+
+def camera_twice(part: Part) -> None:
+    for _ in range(2):
+        assert read(part, source="CAMERA").shape == (192, 768, 4)
+    bpy.ops.mesh.primitive_cube_add()
+    bpy.ops.ed.undo_push(message="Add Cube")
+
+
+def test_nothing_is_left_where_the_camera_cannot_be_rendered(blender: Any, part: Part) -> None:
+    box_in_front_of_a_camera()
+
+    def spoil(scene: Any, *_: Any) -> None:
+        Path(scene.render.filepath).mkdir()  # where the picture was to be
+
+    bpy.app.handlers.render_pre.append(spoil)
+    try:
+        with pytest.raises(OSError, match="could not render the camera"):
+            read(part, source="CAMERA")
+    finally:
+        bpy.app.handlers.render_pre.remove(spoil)
+    assert [scene.name for scene in bpy.data.scenes] == ["Scene"]
 
 
 def settings() -> dict[str, Any]:

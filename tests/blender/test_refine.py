@@ -202,6 +202,13 @@ def test_of_a_mesh_with_several_users_the_chosen_object_alone_is_changed(refinin
     assert len(refining.versions.of(bpy.data.objects["Other"])) == 1
 
 
+def test_an_object_without_faces_is_told_so_and_has_not_changed(refining: Refining) -> None:
+    bpy.ops.mesh.primitive_circle_add()
+    with pytest.raises(RuntimeError, match="has no faces"):
+        bpy.ops.dreamcraft3d.retexture(prompt="a ring")
+    assert len(refining.versions.of(active())) == len(bpy.data.meshes) == 1
+
+
 # --- a part ---
 
 
@@ -235,7 +242,7 @@ def test_selected_faces_are_the_part_with_exactly_their_corners(refining: Refini
 def test_the_part_is_taken_from_edit_mode_which_is_left(refining: Refining) -> None:
     made = monkey()
     textured(made)
-    bpy.context.tool_settings.mesh_select_mode = (False, False, True)
+    bpy.context.scene.tool_settings.mesh_select_mode = (False, False, True)  # by bpy.context, 4.2 crashes later
     bpy.ops.object.mode_set(mode="EDIT")
     bpy.ops.mesh.select_all(action="SELECT")
     _, arrays = refining.order(bpy.ops.dreamcraft3d.repaint, prompt="a red nose", part="SELECTION")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +23,23 @@ def test_a_place_is_made_at_the_cursor_in_a_collection_of_its_own(growing: Growi
     assert [c.name for c in made.users_collection] == ["Mushroom"]
     assert bpy.context.scene.collection.children["DreamCraft3D"].children["Mushroom"]
     assert bpy.context.view_layer.objects.active == made
+
+
+@pytest.mark.parametrize("switch", ["exclude", "hide_viewport", "monitor"])
+def test_where_our_collection_is_switched_off_a_place_is_made_in_sight(growing: Growing, switch: str) -> None:
+    layer = bpy.context.view_layer.layer_collection.children["DreamCraft3D"]
+    setattr(layer.collection if switch == "monitor" else layer, switch.replace("monitor", "hide_viewport"), True)
+    made = growing.target.make(bpy.context, str(uuid.UUID(int=2)), "Bear", 1.0)
+    assert made.visible_get()
+    assert made.select_get()
+    assert bpy.context.view_layer.objects.active == made
+    assert not growing.object.visible_get()
+
+
+def test_an_object_in_an_excluded_collection_is_placed_in_sight(growing: Growing) -> None:
+    bpy.context.view_layer.layer_collection.children["DreamCraft3D"].exclude = True
+    assert bpy.ops.dreamcraft3d.attach(job=JOB) == {"FINISHED"}
+    assert growing.object.visible_get()
 
 
 def test_a_preview_is_written_turned_scaled_and_coloured(growing: Growing) -> None:
@@ -247,25 +264,3 @@ def test_the_box_of_a_refused_job_is_taken_away_but_nothing_with_faces_is(growin
     other.studio.rejected.append(JOB)
     other.sync()
     assert other.object is not None
-
-
-def test_a_large_preview_keeps_the_main_thread_no_longer_than_an_artist_feels(growing: Growing) -> None:
-    count = 50_000
-    points = np.random.default_rng(0).random((count, 3), np.float32)
-    rows = np.arange(count)[:, None] + np.array([0, 1, 250, 1, 251, 250])
-    faces = np.ascontiguousarray(rows.reshape(-1, 3) % count, np.int32)
-    corners, pixels = np.resize(UV, (300_000, 2)), np.zeros((1024, 1024, 3), np.uint8)
-
-    def milliseconds(form: str, **arrays: np.ndarray) -> float:
-        growing.preview(form, **arrays)
-        started = time.thread_time()
-        growing.sync()
-        return 1000 * (time.thread_time() - started)
-
-    for _ in range(3):  # the first of each is also the slowest
-        whole = milliseconds("mesh", vertices=points, faces=faces, colours=points)
-        moved = milliseconds("positions", vertices=points)
-        coloured = milliseconds("colours", colours=points)
-        painted = milliseconds("texture", uv=corners, texture=pixels)
-    assert whole < 45
-    assert max(moved, coloured, painted) < 8

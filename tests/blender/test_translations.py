@@ -33,6 +33,28 @@ FOR_PROGRAMS = {
     "a tick failed",
 }  # fmt: skip
 """Strings in the source that look as if they were shown, and are not."""
+BACKEND = Path(__file__).parents[2] / "backend" / "dreamcraft3d"
+TELLS_ARTISTS = [
+    BACKEND / f"{name}.py"
+    for name in (
+        "export/unwrap", "models/download", "models/folder", "picture/framing", "picture/load", "picture/matting",
+        "pipeline/coarse", "pipeline/driver", "pipeline/given", "pipeline/ladder", "pipeline/reference", "priors/memory",
+        "priors/words", "service/asking", "service/desk", "service/downloads", "service/engine", "service/going_on",
+        "service/recovery", "service/register", "service/running", "service/sockets", "service/steering", "service/store",
+        "shape/dmtet", "shape/meshio", "shape/sdf", "shape/uv_map",
+    )
+]  # fmt: skip
+"""Files of the backend whose sentences come as far as Blender; others' are for whoever serves or installs it."""
+FOR_THOSE_WHO_SERVE = {"{} {}", "{}: {}", "{}: {}.", "{}, {}, seed {}", "ALTER TABLE jobs ADD COLUMN {}"}
+PARTS = {
+    # of sentences
+    "word", "words", "The computer", "The graphics card",
+    # of other files, most of whose sentences are for a terminal
+    "The newest checkpoint is damaged; going on from the one before it.",
+    "The checkpoint is damaged; the stage begins anew.", "{} in the data folder says more.",
+    "The disk of the backend is full.",
+}  # fmt: skip
+"""What is in the backend's table though the files have it otherwise."""
 
 
 def sources(part: Part) -> list[Path]:
@@ -44,6 +66,11 @@ def sources(part: Part) -> list[Path]:
 
 def sentences(file: Path) -> Iterator[str]:
     """Strings of a source file that look as if they were shown; ``{}`` stands for what an f-string fills in."""
+    return (text for text, _ in placed_sentences(file))
+
+
+def placed_sentences(file: Path) -> Iterator[tuple[str, tuple[int, int]]]:
+    """With their lines and columns."""
     nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
     statements = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}  # docstrings
     within = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
@@ -56,6 +83,21 @@ def sentences(file: Path) -> Iterator[str]:
             continue
         shown = re.match(r"\{\}|[A-Z][a-z]", text) or (" " in text and re.match("[A-Za-z]", text))
         if shown and not {id(node)} & (statements | within) and not text.startswith("ShaderNode"):
+            yield text, (node.lineno, node.col_offset)
+
+
+def told(file: Path) -> Iterator[str]:
+    """Whole sentences of a file of the backend, less those of its log."""
+    calls = [node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    logged = {
+        (part.lineno, part.col_offset)
+        for call in calls
+        if isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) == "log"
+        for part in ast.walk(call)
+        if isinstance(part, ast.expr)
+    }
+    for text, place in placed_sentences(file):
+        if re.fullmatch(r"(\{\}|[A-Z]).* .*([.?]|\{\})", text, re.DOTALL) and place not in logged:
             yield text
 
 
@@ -89,9 +131,16 @@ def test_all_sentences_have_their_korean(words: dict[str, str], part: Part) -> N
     assert sorted(shown - words.keys()) == []
 
 
+def test_what_the_backend_tells_an_artist_has_its_korean(words: dict[str, str]) -> None:
+    shown = {text for file in TELLS_ARTISTS for text in told(file)} - FOR_THOSE_WHO_SERVE
+    assert len(shown) > 100
+    assert sorted(shown - words.keys()) == []
+
+
 def test_no_translation_is_left_of_a_sentence_that_is_said_no_more(words: dict[str, str], part: Part) -> None:
     said = {text for file in sources(part) for text in sentences(file)}
     said |= {text for one in part("registration").CLASSES for text in labels(one)}
+    said |= {text for file in TELLS_ARTISTS for text in told(file)} | PARTS
     assert sorted(words.keys() - said - set(part("translations.ko_KR").COMPOSED)) == []
 
 
@@ -117,7 +166,11 @@ def test_a_translation_has_the_places_of_its_key_and_no_word_is_left_out(words: 
         ("The connection to the backend broke. Trying again.", "백엔드와의 연결이 끊어졌습니다. 다시 시도합니다."),
         ("For larger presets; Demo and Draft need none. They lie in /a b/models, where 182 GB are free.",
          "더 큰 프리셋을 위한 것으로, 데모와 초안에는 필요 없습니다. /a b/models에 놓이며, 182GB가 남아 있습니다."),
-        ("A sentence of the backend.", "A sentence of the backend."),
+        ("The worker is started again. It was ended by SIGKILL, perhaps because memory ran out.",
+         "작업 프로세스를 다시 시작합니다. SIGKILL로 끝났습니다. 메모리가 모자란 탓일 수 있습니다."),
+        ("The disk of the backend is full. The job waits until that has changed.",
+         "백엔드의 디스크가 가득 찼습니다. 그것이 바뀔 때까지 작업이 기다립니다."),
+        ("A sentence that nobody has translated.", "A sentence that nobody has translated."),
     ],
 )  # fmt: skip
 def test_a_sentence_is_translated_with_what_is_filled_in(english: str, korean: str, part: Part, installed: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
+from mathutils import Matrix
 from refining import Refining, active, fingerprint, monkey, png, shown_image
 from scripted_backend import job_state
 
@@ -103,6 +104,19 @@ def test_a_job_that_will_never_be_leaves_the_object_as_it_was(refining: Refining
     assert refining.studio.trouble is not None
 
 
+def test_of_a_job_that_will_never_be_what_is_in_another_mode_is_taken_away_later(refining: Refining) -> None:
+    before = fingerprint(monkey().data)
+    assert bpy.ops.dreamcraft3d.retexture(prompt="a zxqv") == {"FINISHED"}
+    said = refining.hear()
+    bpy.ops.object.mode_set(mode="EDIT")
+    refining.backend.say(Error("user", "The models do not know the word zxqv.", "Try ball.", "edit", said.job))
+    refining.settle()
+    bpy.ops.object.mode_set(mode="OBJECT")
+    refining.settle()
+    assert fingerprint(active().data) == before
+    assert refining.target.growing_jobs() == set()
+
+
 def test_a_cancelled_job_is_one_click_from_what_was_and_goes_on_later(refining: Refining) -> None:
     before = fingerprint(monkey().data)
     said, arrays = refining.order(bpy.ops.dreamcraft3d.retexture, prompt="a monkey")
@@ -195,3 +209,82 @@ def test_what_to_avoid_is_said_with_every_order(refining: Refining) -> None:
         said, arrays = refining.order(way, prompt="a monkey")
         assert said.negative == "blue"
         refining.finish(said.job, arrays | {"uv": np.zeros((3 * len(arrays["faces"]), 2), np.float32)}, png((0, 0, 1)))
+
+
+def test_transforms_and_modifiers_are_applied_to_a_version_as_to_any_mesh(refining: Refining) -> None:
+    made = monkey()
+    made.shape_key_clear()
+    said, arrays = refining.order(bpy.ops.dreamcraft3d.retexture, prompt="a monkey")
+    refining.finish(said.job, arrays, png((0, 0, 1)))
+    active().scale = (2, 2, 2)
+    active().modifiers.new("Triangulate", "TRIANGULATE")
+    assert bpy.ops.object.transform_apply() == {"FINISHED"}
+    assert bpy.ops.object.modifier_apply(modifier="Triangulate") == {"FINISHED"}
+    applied = fingerprint(active().data)
+    bpy.ops.dreamcraft3d.previous_version()
+    assert bpy.ops.object.transform_apply() == {"FINISHED"}
+    bpy.ops.dreamcraft3d.next_version()
+    assert fingerprint(active().data) == applied
+
+
+def test_a_mesh_that_is_put_in_place_of_a_version_is_that_version_also_in_a_saved_file(
+    refining: Refining, tmp_path: Path
+) -> None:
+    monkey()
+    said, arrays = refining.order(bpy.ops.dreamcraft3d.retexture, prompt="a monkey")
+    refining.finish(said.job, arrays, png((0, 0, 1)))
+    bpy.ops.object.duplicate(linked=True)
+    bpy.ops.object.make_single_user(object=True, obdata=True)
+    active().data.transform(Matrix.Scale(2, 4))
+    name, mine = active().name, fingerprint(active().data)
+    assert refining.versions.place(active()) == (1, 2)
+    bpy.ops.dreamcraft3d.previous_version()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "monkey.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "monkey.blend"))
+    bpy.context.view_layer.objects.active = bpy.data.objects[name]
+    bpy.ops.dreamcraft3d.next_version()
+    assert fingerprint(active().data) == mine
+
+
+def test_what_is_done_to_an_earlier_version_of_a_duplicate_is_not_done_to_the_originals(refining: Refining) -> None:
+    before = fingerprint(monkey().data)
+    said, arrays = refining.order(bpy.ops.dreamcraft3d.retexture, prompt="a monkey")
+    refining.finish(said.job, arrays, png((0, 0, 1)))
+    original = active()
+    bpy.ops.object.duplicate()
+    assert active() != original
+    bpy.ops.dreamcraft3d.previous_version()
+    active().data.transform(Matrix.Scale(2, 4))
+    bpy.context.view_layer.objects.active = original
+    bpy.ops.dreamcraft3d.previous_version()
+    assert fingerprint(original.data) == before
+
+
+def test_a_duplicate_of_what_grows_keeps_the_versions_before_it(refining: Refining) -> None:
+    monkey()
+    said, arrays = refining.order(bpy.ops.dreamcraft3d.retexture, prompt="a monkey")
+    refining.paint(said.job, arrays, (255, 0, 0))
+    original = active()
+    bpy.ops.object.duplicate()
+    refining.finish(said.job, arrays, png((0, 0, 1)))
+    assert not refining.target.finished(active())
+    assert refining.target.finished(original)
+    bpy.ops.dreamcraft3d.previous_version()
+    assert len(active().data.materials) == 2
+
+
+def test_a_file_in_which_the_mesh_that_is_shown_stands_in_the_list_is_read(refining: Refining, tmp_path: Path) -> None:
+    before = fingerprint(monkey().data)
+    said, arrays = refining.order(bpy.ops.dreamcraft3d.retexture, prompt="a monkey")
+    refining.finish(said.job, arrays, png((0, 0, 1)))
+    shown = fingerprint(active().data)
+    active().dreamcraft3d_versions[1].mesh = active().data
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "old.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "old.blend"))
+    bpy.context.view_layer.objects.active = made = bpy.data.objects["Monkey"]
+    assert refining.versions.place(made) == (1, 2)
+    bpy.ops.dreamcraft3d.previous_version()
+    assert fingerprint(made.data) == before
+    bpy.ops.dreamcraft3d.next_version()
+    assert fingerprint(made.data) == shown
+    assert made.data.users == 1

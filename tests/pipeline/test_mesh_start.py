@@ -13,11 +13,14 @@ from runs import Watcher, bounds, drive, prepare
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from dreamcraft3d.pipeline.config import Preset
+from dreamcraft3d.pipeline.config import Preset, load_preset
 from dreamcraft3d.pipeline.estimators import Estimators
 from dreamcraft3d.pipeline.given import fit_mesh
 from dreamcraft3d.pipeline.reference import Reference, in_colours_of, reference_from_mesh
 from dreamcraft3d.priors.base import Drawing, Priors
+from dreamcraft3d.priors.colour_names import dominant_colours
+from dreamcraft3d.priors.embedded import EmbeddedPrior
+from dreamcraft3d.priors.embedded_priors import EmbeddedPriors
 from dreamcraft3d.render.camera import Cameras
 from dreamcraft3d.render.mesh import render_mesh
 from dreamcraft3d.shape.mesh import Mesh
@@ -121,6 +124,9 @@ class Painter:
     def redraw(self, picture: Tensor, prompt: str, wish: Drawing, generator: torch.Generator) -> Tensor:
         return self.square(8, 32, 0.1, 0.1, 0.8)
 
+    def palette(self, drawn: Tensor, prompt: str) -> Tensor:
+        return drawn
+
 
 @pytest.mark.parametrize("redrawn", [0.0, 0.8], ids=["recoloured", "redrawn"])
 def test_the_reference_of_a_mesh_has_the_words_colours_in_all_its_outline(tiny_preset: Preset, redrawn: float) -> None:
@@ -146,3 +152,15 @@ def test_a_mesh_starts_in_the_colours_of_its_reference(tiny_preset: Preset) -> N
     views = render_mesh(painted, Cameras.at(0.0), 64)
     inside = views.mask[..., 0] > 0.99
     torch.testing.assert_close(views.rgb[inside].mean(0), reference.rgb[inside].mean(0), atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("prompt", ["a red car", "a yellow car", "a blue mushroom", "a white chair", "a black apple"])
+def test_a_grey_mesh_starts_in_the_colour_that_the_words_give_it(prior: EmbeddedPrior, prompt: str) -> None:
+    ball = trimesh.creation.icosphere(3, 0.45)
+    greys = torch.linspace(0.3, 0.7, len(ball.vertices))[:, None].expand(-1, 3)
+    mesh = Mesh(torch.tensor(ball.vertices, dtype=torch.float32), torch.tensor(ball.faces), greys)
+    settings, seed = load_preset("draft").reference, torch.Generator().manual_seed(1)
+    reference = reference_from_mesh(EmbeddedPriors(prior), prompt, mesh, settings, seed, LOOKERS)
+    colours = in_colours_of(mesh, reference).colours
+    assert colours is not None
+    assert prompt.split()[1] in dominant_colours(255 * colours.numpy())

@@ -357,6 +357,12 @@ def test_a_stage_without_a_surface_goes_on_until_it_has_one(
     assert watcher.steps[-1] == ("coarse", 3)
 
 
+def tear(checkpoint: Path) -> None:
+    content = bytearray(checkpoint.read_bytes())
+    content[len(content) // 2] ^= 1  # a bit of a weight, which PyTorch alone would read
+    checkpoint.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("torn", "begun", "sentence"),
     [(("checkpoint",), 2, "one before it"), (("checkpoint", "checkpoint_before"), 0, "begins anew")],
@@ -375,12 +381,29 @@ def test_a_torn_checkpoint_costs_no_more_than_it_holds_and_the_artist_is_told(
     with pytest.raises(Stopped):
         drive(folder, Watcher(("coarse", 3)))
     for name in torn:
-        path = getattr(folder, name)
-        content = bytearray(path.read_bytes())
-        content[len(content) // 2] ^= 1  # a bit of a weight, which PyTorch alone would read
-        path.write_bytes(content)
+        tear(getattr(folder, name))
     watcher = Watcher(("coarse", 4))
     with pytest.raises(Stopped):
         drive(folder, watcher)
     assert [stage for stage, _, done in watcher.begun if done == begun] == ["coarse"]
     assert any(sentence in told for told in watcher.sentences)
+
+
+def test_a_torn_checkpoint_never_takes_the_place_of_a_good_one(
+    tmp_path: Path, picture_file: Path, tiny_preset: Preset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dreamcraft3d.pipeline.driver.CHECKPOINT_SECONDS", -1.0)
+    folder = prepare(tmp_path / "egg.glb", tiny_preset, image=picture_file, until="coarse")
+    for stop, begun in (
+        (3, 0),
+        (3, 2),
+        (3, 2),
+    ):  # the newest is torn, one step is done again, and the newest is torn again
+        watcher = Watcher(("coarse", stop))
+        with pytest.raises(Stopped):
+            drive(folder, watcher)
+        assert [done for stage, _, done in watcher.begun if stage == "coarse"] == [begun]
+        tear(folder.checkpoint)
+    assert folder.checkpoint_damaged.is_file()
+    folder.drop_checkpoints()
+    assert not list(folder.path.glob("checkpoint*"))

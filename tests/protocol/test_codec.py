@@ -272,3 +272,12 @@ def test_a_picture_says_what_it_shows() -> None:
     np.testing.assert_array_equal(arrays["picture"], pixels)
     with pytest.raises(ProtocolError, match=r"preview\.subject must be one of object, reference, samples"):
         decode([header(samples, subject="cat"), pixels.tobytes()], BACKEND_KINDS)
+
+
+@pytest.mark.parametrize("packed", [msgpack.packb("kind"), msgpack.packb("job")])
+def test_a_value_nested_as_deeply_as_msgpack_allows_is_refused_with_a_short_sentence(packed: bytes) -> None:
+    kind = b"" if packed == msgpack.packb("kind") else msgpack.packb("kind") + msgpack.packb("attach")
+    header = bytes([0x81 if not kind else 0x82]) + kind + packed + b"\x91" * 1015 + b"\x90"
+    with pytest.raises(ProtocolError, match=r"\[") as refused:
+        decode([header], CLIENT_KINDS)
+    assert len(str(refused.value)) < 150

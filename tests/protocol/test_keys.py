@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 import zmq
 
@@ -50,9 +53,65 @@ def test_a_secret_that_others_may_read_is_refused_with_its_mend(keys: KeyFolder)
         keys.server_pair()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX's")
+@pytest.mark.parametrize("place", [".", "clients"])
+def test_a_folder_into_which_others_may_put_keys_is_refused_with_its_mend(keys: KeyFolder, place: str) -> None:
+    folder = keys.path / place
+    for mode in (0o770, 0o755, 0o702):
+        folder.chmod(mode)
+        with pytest.raises(ProtocolError, match=f"chmod 700 {folder}$"):
+            keys.client_pair()
+    folder.chmod(0o700)
+    keys.client_pair()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="owners are POSIX's")
+def test_keys_of_another_user_are_refused_but_to_root(keys: KeyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    with pytest.raises(ProtocolError, match="another user's"):
+        keys.server_pair()
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    keys.server_pair()
+
+
 def test_pairs_stay_the_same_and_differ_from_each_other(keys: KeyFolder) -> None:
     assert keys.server_pair() == keys.server_pair()
     assert keys.server_pair() != keys.client_pair()
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file can grow, as this process sees it."""
+    this = psutil.Process()
+    limits = this.rlimit(psutil.RLIMIT_FSIZE)
+    this.rlimit(psutil.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        this.rlimit(psutil.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.skipif(not hasattr(psutil, "RLIMIT_FSIZE"), reason="limits are Linux's")
+def test_on_a_full_disk_keys_that_are_there_can_be_used_and_that_no_more_can_be_made_is_a_sentence(
+    keys: KeyFolder, tmp_path: Path
+) -> None:
+    pair = keys.client_pair()
+    with full_disk():
+        assert keys.client_pair() == pair
+        with pytest.raises(ProtocolError, match=r"cannot be written: .+\."):
+            keys.enrol(zmq.curve_keypair()[0], "studio")
+        with pytest.raises(ProtocolError, match=r"cannot be written: .+\."):
+            KeyFolder(tmp_path / "others").client_pair()
+    assert set(keys.enrolled().values()) == {"local"}
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be another user")
+def test_whoever_connects_as_root_leaves_the_users_keys_the_users(keys: KeyFolder) -> None:
+    for path in (keys.path, *keys.path.rglob("*")):
+        os.chown(path, 1000, 1000)
+    keys.client_pair()
+    assert {path.stat().st_uid for path in keys.path.rglob("*")} == {1000}
 
 
 def test_the_local_client_is_enrolled_and_a_remote_one_by_hand(keys: KeyFolder) -> None:
@@ -74,8 +133,9 @@ def test_what_is_no_key_is_refused(keys: KeyFolder, key: bytes) -> None:
         keys.enrol(key, "studio")
 
 
-def test_a_file_that_is_no_key_harms_nobody(keys: KeyFolder) -> None:
-    (keys.path / "clients" / "notes.key").write_text("not a key")
+@pytest.mark.parametrize("text", ["not a key", "curve\n    public-key\n", "\udcff"])
+def test_a_file_that_is_no_key_harms_nobody(keys: KeyFolder, text: str) -> None:
+    (keys.path / "clients" / "notes.key").write_text(text, errors="surrogateescape")
     assert set(keys.enrolled().values()) == {"local"}
 
 

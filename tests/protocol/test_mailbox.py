@@ -6,7 +6,18 @@ import uuid
 from dataclasses import replace
 
 from dreamcraft3d_protocol.mailbox import Mailbox
-from dreamcraft3d_protocol.messages import Error, JobState, Message, Pong, Preview, Result, Subject
+from dreamcraft3d_protocol.messages import (
+    Error,
+    JobState,
+    Message,
+    ModelList,
+    Pong,
+    PresetInfo,
+    Presets,
+    Preview,
+    Result,
+    Subject,
+)
 
 ONE, OTHER = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
 RUNNING = JobState(ONE, "", "", "draft", 0, "running", "coarse", 1, 4, 0, 9, 0.0, None, "", None, 0.0)
@@ -84,3 +95,9 @@ def test_of_mere_progress_the_newest_is_left_and_every_change_of_state_is_kept()
     next_stage = replace(RUNNING, stage="geometry")
     done = replace(RUNNING, state="done")
     assert left_of(*steps, next_stage, done) == [steps[-1], next_stage, done]
+
+
+def test_of_lists_of_presets_the_newest_is_left_and_no_list_of_models_is_dropped_for_it() -> None:
+    models = ModelList((), "", 0.0)
+    old, new = (Presets((PresetInfo("draft", "", seconds, None, ()),)) for seconds in (1.0, 2.0))
+    assert left_of(old, models, new) == [models, new]

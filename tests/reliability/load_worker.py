@@ -5,19 +5,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import sys
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
+from fake_worker import work
 
 from dreamcraft3d.service.line import Line
 from dreamcraft3d.service.result import write_result
-from dreamcraft3d.service.worker_messages import Done, Progress, Ready, Run, Stopped
+from dreamcraft3d.service.worker_messages import Done, Progress, Run, Stopped
 from dreamcraft3d_protocol.arrays import Array
 from dreamcraft3d_protocol.messages import Preview
 
@@ -28,17 +26,7 @@ PREVIEW_SECONDS = 0.5
 PROGRESS_SECONDS = 0.1
 
 
-def main() -> None:
-    greeting = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_input, daemon=True).start()
-    line = Line(greeting["endpoint"], *(greeting[name].encode() for name in ("server", "public", "secret")))
-    line.start()
-    line.tell(Ready("cpu"), {})
-    while True:
-        _do(line.next_order(), line)
-
-
-def _do(run: Run, line: Line) -> None:
+def do(run: Run, line: Line) -> None:
     vertices, faces = _grid()
     began = time.monotonic()
     steps = math.ceil(float(os.environ["LOAD_JOB_SECONDS"]) / STEP_SECONDS)
@@ -77,10 +65,5 @@ def _grid() -> tuple[Array, Array]:
     return vertices, np.stack(halves, axis=-1).reshape(-1, 3).astype(np.int32)
 
 
-def _end_with_input() -> None:
-    sys.stdin.read()
-    os._exit(0)
-
-
 if __name__ == "__main__":
-    main()
+    work(do)

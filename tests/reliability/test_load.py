@@ -10,6 +10,5 @@ import pytest
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at processes in /proc")
 def test_three_hundred_jobs_and_twenty_clients_of_whom_one_is_slow_and_one_stopped(tmp_path: Path) -> None:
-    claims = load.run(tmp_path, jobs=300, clients=20, minutes=0.35, job_seconds=1.0)
-    del claims["memory grows not beyond noise"]  # which takes minutes to tell
+    claims, _ = load.run(tmp_path, jobs=300, clients=20, minutes=0.35, job_seconds=1.0)
     assert all(claims.values()), claims

@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from serving import Backend
+import zmq
+from serving import TINY, Backend
+
+from dreamcraft3d.service.auth import Gate
+from dreamcraft3d.service.folder import DataFolder
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +27,19 @@ def own_backend(tmp_path: Path) -> Iterator[Backend]:
     backend = Backend(tmp_path / "data")
     yield backend
     backend.close()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DataFolder:
+    (tmp_path / "presets").mkdir()
+    (tmp_path / "presets" / "tiny.toml").write_text(TINY.format(density_steps=2))
+    return DataFolder(tmp_path)
+
+
+@pytest.fixture
+def gate() -> Iterator[tuple[zmq.Context, Gate]]:
+    with zmq.Context() as context:
+        gate = Gate(context)
+        yield context, gate
+        gate.close()
+        context.destroy(linger=0)

@@ -75,8 +75,12 @@ class Backend:
         self.clients.append(client)
         if opened:
             # one message at a time: what follows the welcome is the test's to read
-            wait_until(lambda: client.receive(0) is not None and client.state == "open")
+            wait_until(lambda: client.receive(0) is not None and client.state == "open", told=lambda: self.told(client))
         return client
+
+    def told(self, client: Client) -> str:
+        """What a client and the program say of themselves."""
+        return f"{client.state}: {client.sentence}\n{(self.data.parent / 'output.txt').read_text()}"
 
     def kill(self) -> None:
         """End the supervisor as a power cut would."""
@@ -111,10 +115,11 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def wait_until(happened: Callable[[], bool], seconds: float = 60) -> None:
+def wait_until(happened: Callable[[], bool], seconds: float = 60, told: Callable[[], str] = str) -> None:
+    """``told`` is asked for what to say when time is up."""
     deadline = time.monotonic() + seconds
     while not happened():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, told()
         time.sleep(0.01)
 
 

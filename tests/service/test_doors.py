@@ -13,13 +13,16 @@ from typing import Any
 
 import msgpack
 import numpy as np
+import psutil
 import pytest
 import zmq
-from serving import Backend, is_worker, read_until, wait_until
+from serving import Backend, is_worker, posix, read_until, start_serving, wait_until
 
+from dreamcraft3d.service import sockets
 from dreamcraft3d.service.auth import Gate
 from dreamcraft3d.service.result import read_result, write_result
-from dreamcraft3d.service.sockets import MAX_WAITING, Clients
+from dreamcraft3d.service.sockets import MAX_WAITING, STRUCK_SECONDS, Clients
+from dreamcraft3d.service.supervisor import DESCRIPTORS
 from dreamcraft3d_protocol import VERSION
 from dreamcraft3d_protocol.client import Client, remote_target
 from dreamcraft3d_protocol.codec import decode, encode
@@ -147,14 +150,18 @@ def test_who_takes_the_name_of_anothers_connection_is_not_taken_for_them(
     first.send_multipart(encode(Hello(*VERSION, "bare", "1")))
     said(first, Welcome)
     first.close()
-    second = dealer(here.endpoint, server, guest, name=b"the same")
+    answers: list[list[bytes]] = []
 
-    def answered() -> bool:  # once the backend has noticed that the first is gone
+    def answered() -> bool:  # ZeroMQ drops who takes a name before it has noticed that the name is free
+        second = dealer(here.endpoint, server, guest, name=b"the same")
         second.send_multipart(encode(Shutdown()))
-        return bool(second.poll(200))
+        if second.poll(1000):
+            answers.append(second.recv_multipart())
+        second.close()
+        return answers != []
 
-    wait_until(answered, 10)
-    refused, _ = decode(second.recv_multipart(), BACKEND_KINDS)
+    wait_until(answered, 30)
+    refused, _ = decode(answers[0], BACKEND_KINDS)
     assert isinstance(refused, Refused)
     assert refused.code == "hello"
     assert backend.process.poll() is None
@@ -256,6 +263,8 @@ def crowd(tmp_path: Path) -> Iterator[tuple[Clients, Callable[..., Any]]]:
         def connect(**options: int) -> Any:
             bare = context.socket(zmq.DEALER)
             bare.rcvhwm, bare.rcvbuf = 1, 1000
+            for name, value in options.items():
+                setattr(bare, name, value)
             pair = keys.client_pair()
             bare.curve_publickey, bare.curve_secretkey = pair.public, pair.secret
             bare.curve_serverkey = clients.public_key.encode()
@@ -293,6 +302,20 @@ def test_a_client_that_does_not_read_costs_a_bounded_queue_and_nobodys_time(crow
     assert len(numbers) < 100
 
 
+def test_what_a_client_sends_faster_than_it_can_be_read_waits_with_the_client(crowd: Any) -> None:
+    clients, connect = crowd
+    bare = connect(sndhwm=1)
+    sent = 0
+    while sent < 200 and bare.poll(1000, zmq.POLLOUT):
+        bare.send_multipart([bytes(1 << 20)])
+        sent += 1
+    assert sent < 50
+    while sent:
+        assert clients.socket.poll(5000)
+        clients.socket.recv_multipart()
+        sent -= 1
+
+
 def test_results_wait_for_a_slow_client_on_the_disk_and_one_that_is_gone_from_there_costs_nothing_else(
     crowd: Any, tmp_path: Path
 ) -> None:
@@ -322,6 +345,9 @@ def test_results_wait_for_a_slow_client_on_the_disk_and_one_that_is_gone_from_th
         assert received["picture"].nbytes == 1 << 20
         heard.append(message.metrics["seconds"])  # type: ignore[attr-defined]
     assert heard == [float(number) for number in range(30) if number != 28]
+    clients.flush()
+    lost = said(bare, Error)
+    assert (lost.code, lost.job) == ("lost", JOB)
 
 
 def test_what_many_are_told_is_encoded_once(crowd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,6 +387,79 @@ def test_a_client_that_left_is_forgotten(crowd: Any) -> None:
         return clients.sessions == {}
 
     wait_until(gone, 10)
+
+
+def test_a_client_that_is_silent_for_long_is_heard_when_it_speaks_again_and_forgotten_when_it_leaves(
+    crowd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "GONE_SECONDS", 0.1)
+    clients, connect = crowd
+    bare = connect()
+
+    def looked_after() -> None:
+        clients.look_after()
+        clients.flush()
+
+    for _ in range(30):
+        time.sleep(0.02)
+        looked_after()
+    bare.send_multipart(encode(Jobs()))
+    heard: list[Any] = []
+    wait_until(lambda: heard.extend(clients.receive()) or heard != [], 20)  # type: ignore[func-returns-value]
+    assert [message for _, message, _ in heard] == [Jobs()]
+    bare.close()
+    wait_until(lambda: looked_after() is None and clients.sessions == {}, 20)  # type: ignore[func-returns-value]
+
+
+def test_a_client_that_neither_speaks_nor_reads_is_forgotten(crowd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "GONE_SECONDS", 0.1)
+    clients, connect = crowd
+    connect()
+    (session,) = clients.sessions.values()
+
+    clients.tell(session, Error("x", "which could not be sent"))
+    time.sleep(0.2)
+    clients.look_after()
+    assert clients.sessions == {}
+
+
+@posix
+def test_a_backend_whose_descriptors_are_used_up_goes_on_and_lets_its_clients_in_when_it_has_some(
+    backend: Backend,
+) -> None:
+    client, process = backend.client(), psutil.Process(backend.process.pid)
+    read_until(client, is_worker("ready"))
+    limits = process.rlimit(psutil.RLIMIT_NOFILE)
+    used = {int(descriptor.name) for descriptor in Path(f"/proc/{process.pid}/fd").iterdir()}
+    next_one = min(set(range(len(used) + 1)) - used)
+    process.rlimit(psutil.RLIMIT_NOFILE, (next_one, limits[1]))
+    try:
+        late = backend.client(opened=False)
+        until = time.monotonic() + 3 * STRUCK_SECONDS
+        while time.monotonic() < until:
+            client.send(Jobs())
+            late.receive()
+            read_until(client, lambda m: isinstance(m, JobList), 20)
+    finally:
+        process.rlimit(psutil.RLIMIT_NOFILE, limits)
+    wait_until(lambda: late.receive() is not None and late.state == "open", 20)
+    assert client.state == "open"
+
+
+FEW = "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, (256, r.getrlimit(r.RLIMIT_NOFILE)[1]));"
+MAIN = "from dreamcraft3d.cli import main; main()"
+
+
+@posix
+def test_a_backend_takes_more_descriptors_than_a_shell_gives(tmp_path: Path) -> None:
+    process = start_serving(tmp_path / "data", program=("-c", FEW + MAIN))
+    try:
+        wait_until((tmp_path / "data" / "connection.json").is_file)
+        soft, hard = psutil.Process(process.pid).rlimit(psutil.RLIMIT_NOFILE)
+        assert soft == min(DESCRIPTORS, hard)
+    finally:
+        process.terminate()
+        process.wait(timeout=40)
 
 
 def test_the_worker_is_ready_only_when_it_can_work(backend: Backend) -> None:

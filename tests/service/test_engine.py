@@ -1,49 +1,27 @@
-"""The worker's process under the engine: its key, its silence, its deaths; and what the desk makes of them."""
+"""The worker's process under the engine: its key, its silence, its deaths."""
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import zmq
-from serving import TINY, children, posix, wait_until
+from serving import children, posix, wait_until
 
-from dreamcraft3d.pipeline.config import load_preset
 from dreamcraft3d.service import engine
 from dreamcraft3d.service.auth import Gate
-from dreamcraft3d.service.desk import MAX_ATTEMPTS, Desk
-from dreamcraft3d.service.engine import LocalWorker
+from dreamcraft3d.service.engine import STARTS_BEFORE_FAILED, LocalWorker
 from dreamcraft3d.service.folder import DataFolder
-from dreamcraft3d.service.job import Job
-from dreamcraft3d.service.order import Order
-from dreamcraft3d.service.sockets import Clients
-from dreamcraft3d.service.store import Store
 from dreamcraft3d.service.worker import NICENESS
-from dreamcraft3d.service.worker_messages import Died, Done, Failed, Progress, Stopped
+from dreamcraft3d.service.worker_messages import Died
 from dreamcraft3d_protocol.codec import Received
-from dreamcraft3d_protocol.connection import keys_of
-from dreamcraft3d_protocol.messages import Fault, Worker
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> DataFolder:
-    (tmp_path / "presets").mkdir()
-    (tmp_path / "presets" / "tiny.toml").write_text(TINY.format(density_steps=2))
-    return DataFolder(tmp_path)
-
-
-@pytest.fixture
-def gate() -> Iterator[tuple[zmq.Context, Gate]]:
-    with zmq.Context() as context:
-        gate = Gate(context)
-        yield context, gate
-        gate.close()
-        context.destroy(linger=0)
 
 
 def until(worker: LocalWorker, state: str, seconds: float = 60) -> list[Received]:
@@ -119,7 +97,7 @@ def test_a_worker_that_falls_silent_is_killed_and_its_key_is_nowhere_to_be_read(
 
     monkeypatch.setattr(zmq, "curve_keypair", keypair)
     before = set(children(os.getpid()))
-    worker = LocalWorker(*gate, data, silence=3.0)
+    worker = LocalWorker(*gate, data, hung=3.0)
     assert worker.told.state == "starting"
     until(worker, "ready")
     (pid,) = set(children(os.getpid())) - before
@@ -139,203 +117,69 @@ def test_a_worker_that_falls_silent_is_killed_and_its_key_is_nowhere_to_be_read(
     worker.close()
 
 
-def test_a_worker_that_never_starts_is_given_up_with_a_sentence_until_it_is_woken(
+@posix
+@pytest.mark.parametrize("announced", [2**33, 2**20])
+def test_a_stranger_at_the_workers_socket_who_announces_much_and_sends_it_slowly_is_thrown_out(
+    data: DataFolder, gate: tuple[zmq.Context, Gate], announced: int
+) -> None:
+    worker = LocalWorker(*gate, data)
+    worker.tick()
+    assert worker.socket is not None
+    host, port = worker.socket.getsockopt_string(zmq.LAST_ENDPOINT).removeprefix("tcp://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as stranger:
+        curve = b"\xff" + bytes(8) + b"\x7f\x03\x01CURVE" + bytes(47)
+        stranger.sendall(curve + b"\x06" + announced.to_bytes(8))
+
+        def thrown_out() -> bool:
+            try:
+                stranger.sendall(bytes(10))
+            except ConnectionError:
+                return True
+            return False
+
+        wait_until(thrown_out, 20)
+    until(worker, "ready")
+    worker.close()
+
+
+@posix
+def test_a_stopped_worker_of_a_supervisor_that_is_no_more_is_ended(
+    data: DataFolder, gate: tuple[zmq.Context, Gate]
+) -> None:
+    program = ("-c", "import time; time.sleep(60)", "-m", "dreamcraft3d.service.worker")
+    alike = [subprocess.Popen([sys.executable, *program, path]) for path in (str(data.path), str(data.path / "other"))]
+    orphan, other = alike
+    orphan.send_signal(signal.SIGSTOP)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "PROGRAM", program)
+        LocalWorker(*gate, data)
+    orphan.wait(5)
+    assert other.poll() is None
+    other.kill()
+    other.wait()
+
+
+def test_a_worker_that_never_starts_is_given_up_with_a_sentence_and_tried_now_and_then_or_when_it_is_woken(
     data: DataFolder, gate: tuple[zmq.Context, Gate], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine.sys, "executable", "/bin/false")
+    started: list[float] = []
+    popen = subprocess.Popen
+
+    def start(command: list[str], **options: object) -> subprocess.Popen[bytes]:
+        started.append(time.monotonic())
+        return popen(["/bin/false"], **options)  # type: ignore[call-overload, no-any-return]
+
+    monkeypatch.setattr(engine.subprocess, "Popen", start)
     monkeypatch.setattr(engine, "FIRST_BACK_OFF", 0.01)
+    monkeypatch.setattr(engine, "FAILED_BACK_OFF", 1.0)
     worker = LocalWorker(*gate, data)
     until(worker, "failed")
     assert "worker.out" in worker.told.sentence
-    assert worker.tick() == []
+    assert len(started) == STARTS_BEFORE_FAILED
+    wait_until(lambda: worker.tick() == [] and len(started) == STARTS_BEFORE_FAILED + 1, 5)
+    assert started[-1] - started[-2] > 1.0
+    assert worker.told.state == "failed"
     worker.wake()
     assert worker.told.state == "restarting"
     until(worker, "failed")
     worker.close()
-
-
-# the desk, with an engine that does what a test says
-
-
-class Scripted:
-    """An engine without a process."""
-
-    def __init__(self) -> None:
-        self.state, self.runs, self.stops, self.socket = "ready", list[str](), list[str](), None
-        self.rests = 0
-
-    @property
-    def told(self) -> Worker:
-        return Worker(self.state, "cpu", "")  # type: ignore[arg-type]
-
-    def tick(self) -> list[Received]:
-        return []
-
-    def run(self, job: str, advanced: tuple[str, ...]) -> None:
-        self.runs.append(job)
-
-    def advance(self, job: str, stage: str) -> None:
-        pass
-
-    def stop(self, job: str) -> None:
-        self.stops.append(job)
-
-    def rest(self) -> None:
-        self.rests += 1
-
-    def wake(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-class Office:
-    """A desk on a real journal, with a scripted engine; reopened as by the next supervisor."""
-
-    def __init__(self, data: DataFolder, context: zmq.Context, gate: Gate) -> None:
-        self.data, self.engine, self.store = data, Scripted(), Store(data.journal)
-        self.clients = Clients(context, gate, keys_of(data.path), 0)
-        self.desk = Desk(data, self.store, self.clients, self.engine)
-
-    def queue(self, count: int) -> list[str]:
-        """Journal some jobs, as an earlier supervisor did."""
-        preset = load_preset("tiny", self.data.presets)
-        order = Order(
-            prompt="a red car", preset=preset, seed=0, first="coarse", until="texture", picture=None, mesh=None
-        )
-        jobs = [Job(str(uuid.uuid4()), f"job {i}", 100.0 - i, i + 1, order) for i in range(count)]
-        for job in jobs:
-            self.store.save(job)
-        self.desk = Desk(self.data, self.store, self.clients, self.engine)
-        return [job.id for job in jobs]
-
-    def state(self, job: str) -> str:
-        return self.kept(job).state
-
-    def kept(self, job: str) -> Job:
-        return next(kept for kept in self.store.load()[0] if kept.id == job)
-
-    def tell(self, message: object) -> None:
-        self.desk.happened((message, {}))  # type: ignore[arg-type]
-        self.desk.begin_next()
-
-
-@pytest.fixture
-def office(data: DataFolder, gate: tuple[zmq.Context, Gate]) -> Iterator[Office]:
-    office = Office(data, *gate)
-    yield office
-    office.store.close()
-    office.clients.close()
-
-
-def test_jobs_are_done_one_at_a_time_in_the_order_they_came(office: Office) -> None:
-    jobs = office.queue(3)
-    for _ in range(3):
-        office.desk.begin_next()
-    assert office.engine.runs == jobs[:1]
-    for job in jobs:
-        office.tell(Done(job, 1.0))
-    assert office.engine.runs == jobs
-    assert not office.desk.busy
-
-
-def test_a_job_that_kills_its_worker_again_and_again_fails_and_the_next_has_its_turn(office: Office) -> None:
-    first, second = office.queue(2)
-    office.desk.begin_next()
-    for _ in range(MAX_ATTEMPTS):
-        assert office.engine.runs[-1] == first
-        office.tell(Died(first, "It was ended by SIGSEGV."))
-    assert office.state(first) == "failed"
-    error = office.kept(first).error
-    assert error is not None
-    assert error.code == "worker"
-    assert "SIGSEGV" in error.sentence
-    assert office.engine.runs == [first] * MAX_ATTEMPTS + [second]
-
-
-def test_a_job_that_makes_headway_between_deaths_goes_on(office: Office) -> None:
-    (job,) = office.queue(1)
-    run = office.data.job(job) / "object"
-    run.mkdir(parents=True)
-    office.desk.begin_next()
-    for i in range(3 * MAX_ATTEMPTS):
-        (run / "checkpoint.pt").write_text(str(i))
-        os.utime(run / "checkpoint.pt", ns=(i, i))
-        office.tell(Died(job, ""))
-    assert office.state(job) == "running"
-
-
-def test_a_job_whose_worker_dies_while_it_is_cancelled_is_cancelled(office: Office) -> None:
-    (job,) = office.queue(1)
-    office.desk.begin_next()
-    running = office.desk.running
-    assert running is not None
-    running.state = "cancelling"
-    office.tell(Died(job, ""))
-    assert office.state(job) == "cancelled"
-
-
-def test_a_job_whose_worker_dies_while_it_is_paused_is_paused_and_keeps_its_place(office: Office) -> None:
-    first, second = office.queue(2)
-    office.desk.begin_next()
-    running = office.desk.running
-    assert running is not None
-    running.state = "pausing"
-    office.tell(Died(first, ""))
-    assert (office.state(first), office.kept(first).position) == ("paused", 1)
-    assert office.engine.runs == [first, second]
-
-
-def test_the_engine_rests_when_only_paused_jobs_are_left(office: Office) -> None:
-    first, second = office.queue(2)
-    office.desk.begin_next()
-    running = office.desk.running
-    assert running is not None
-    running.state = "pausing"
-    office.tell(Stopped(first, 1.0))
-    assert (office.engine.runs, office.engine.rests) == ([first, second], 0)
-    office.tell(Done(second, 1.0))
-    assert office.engine.rests == 1
-
-
-def test_time_adds_up_over_attempts(office: Office) -> None:
-    (job,) = office.queue(1)
-    office.desk.begin_next()
-    office.tell(Progress(job, "coarse", 1, 4, 10.0, None, ""))
-    office.tell(Died(job, ""))
-    office.tell(Progress(job, "coarse", 1, 4, 5.0, None, ""))
-    office.tell(Done(job, 7.0))
-    assert office.kept(job).seconds == 17.0
-
-
-def test_what_ran_when_a_supervisor_died_is_first_in_line_for_the_next(office: Office) -> None:
-    jobs = office.queue(2)
-    office.desk.begin_next()
-    office.tell(Progress(jobs[0], "coarse", 1, 4, 10.0, None, ""))
-    next_desk = Desk(office.data, office.store, office.clients, office.engine)
-    next_desk.begin_next()
-    assert office.engine.runs == [jobs[0], jobs[0]]
-
-
-def test_a_stop_that_nobody_asked_for_leaves_the_job_in_line(office: Office) -> None:
-    (job,) = office.queue(1)
-    office.desk.begin_next()
-    office.engine.state = "busy"
-    office.tell(Stopped(job, 1.0))
-    assert office.state(job) == "queued"
-
-
-def test_a_failure_is_kept_with_its_mend(office: Office) -> None:
-    (job,) = office.queue(1)
-    office.desk.begin_next()
-    fault = Fault("user", "It is wrong.", "Do it right.", "edit")
-    office.tell(Failed(job, 1.0, fault))
-    assert office.kept(job).error == fault
-
-
-def test_a_job_of_another_version_is_left_alone(office: Office) -> None:
-    good, odd = office.queue(2)
-    office.store._execute("UPDATE jobs SET request = '{}' WHERE id = :id", {"id": odd})
-    jobs, unread = office.store.load()
-    assert ([job.id for job in jobs], unread) == ([good], [odd])

@@ -268,6 +268,21 @@ def test_jobs_wait_in_line_and_one_that_waits_can_be_cancelled_and_deleted(backe
     assert {first, third} <= {s.job for s in listed.jobs}
 
 
+def test_a_result_that_is_gone_from_the_disk_is_made_again_of_what_its_stages_left(
+    backend: Backend, draft: tuple[str, Letters]
+) -> None:
+    job, letters = draft
+    client = backend.client()
+    (backend.data / "jobs" / job / "result.npz").write_bytes(b"torn")
+    client.send(Attach(job))
+    told = states(read_until(client, is_state(job, "failed")), job)[-1]
+    assert told.error is not None
+    assert (told.error.code, told.error.action) == ("lost", "resume")
+    client.send(Resume(job))
+    _, made = read_until(client, lambda m: isinstance(m, Result))[-1]
+    assert all(np.array_equal(made[name], letters[-1][1][name]) for name in ("vertices", "faces"))
+
+
 def test_a_deleted_job_leaves_nothing_on_disk(backend: Backend) -> None:
     client = backend.client()
     picture = np.frombuffer(b"not a picture either", np.uint8)

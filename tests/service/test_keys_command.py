@@ -45,6 +45,14 @@ def test_a_client_is_enrolled_listed_and_struck_off(tmp_path: Path, pair: KeyPai
     assert_sentence(keys(tmp_path, "keys", "remove", "studio"), "Nobody is enrolled as studio")
 
 
+@pytest.mark.parametrize("start", ["-Y2<E", "--2<E", "-----", "-h2<E"])
+def test_a_key_may_begin_with_dashes(tmp_path: Path, start: str) -> None:
+    public = start + "OBEYJI>{BGcwOV9P0pu**aT1/qgc#%3K]xo"
+    assert keys(tmp_path, "keys", "add", "-studio", public).returncode == 0
+    assert keys_of(tmp_path).enrolled() == {public.encode(): "-studio"}
+    assert keys(tmp_path, "keys", "remove", "-studio").returncode == 0
+
+
 def test_what_is_no_key_or_no_name_is_a_sentence(tmp_path: Path, pair: KeyPair) -> None:
     assert_sentence(keys(tmp_path, "keys", "add", "studio", "abc"), "40 characters")
     assert_sentence(keys(tmp_path, "keys", "add", "../x", pair.public.decode()), "letters, digits")
@@ -69,7 +77,7 @@ def test_listening_to_others_is_refused_while_none_of_them_may_connect(tmp_path:
 
 def test_a_backend_that_listens_to_others_serves_them_and_its_own_machine(tmp_path: Path, pair: KeyPair) -> None:
     data = tmp_path / "data"
-    keys(data, "keys", "add", "studio", pair.public.decode())
+    assert keys(data, "keys", "add", "studio", pair.public.decode()).returncode == 0
     backend = Backend.__new__(Backend)
     backend.data, backend.clients = data, []
     backend.process = start_serving(data, "--bind", "0.0.0.0")

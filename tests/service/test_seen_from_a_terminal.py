@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
 import uuid
 from pathlib import Path
 
+from scripted_backend import ScriptedBackend
 from serving import Backend, has_begun, is_state, read_until, start_serving, submit, wait_until
 
 from dreamcraft3d.service.logs import KEPT, MAX_BYTES, Logs
+from dreamcraft3d_protocol.client import Client, local_target
 from dreamcraft3d_protocol.connection import Connection, keys_of
-from dreamcraft3d_protocol.messages import JobList, Submit
+from dreamcraft3d_protocol.messages import Error, JobList, Jobs, Message, Submit
 
 
 def call(data: Path, command: str, *options: str, status: int = 0) -> str:
@@ -23,7 +26,7 @@ def call(data: Path, command: str, *options: str, status: int = 0) -> str:
         capture_output=True,
         text=True,
         timeout=60,
-        env={"PATH": "", "COLUMNS": "200"},
+        env={"PATH": "", "COLUMNS": "200", "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
     )
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
@@ -80,6 +83,25 @@ def test_what_there_is_not_is_a_sentence(backend: Backend, tmp_path: Path) -> No
     assert "cannot be read as the address" in call(
         tmp_path, "status", "--endpoint", str(tmp_path / "bad.json"), status=2
     )
+
+
+def test_nothing_that_a_client_calls_itself_or_a_job_erases_the_screen(backend: Backend) -> None:
+    erase = "\x1b[2J"
+    client = Client(local_target(backend.data), f"Mallory{erase}", f"1{erase}")
+    backend.clients.append(client)
+    job, unknown = str(uuid.uuid4()), str(uuid.uuid4())
+    client.send(Submit(job, "a red mushroom", "tiny", 1, until="reference", name=f"Fungus{erase}"))
+    client.send(Submit(unknown, "a red mushroom", f"qwerty{erase}", 1))
+    read_until(client, lambda message: isinstance(message, Error) and message.job == unknown)
+    read_until(client, is_state(job, "done"))
+    shown = {
+        "jobs": call(backend.data, "jobs", "--all"),
+        "logs": call(backend.data, "logs", "--lines", "10000"),
+        "serve": (backend.data.parent / "output.txt").read_text(),
+    }
+    for where, words in (("jobs", "Fungus[2J"), ("logs", "Mallory"), ("serve", "qwerty"), ("serve", "Mallory")):
+        assert words in shown[where]
+    assert not any("\x1b" in text for text in shown.values())
 
 
 def test_a_backend_that_was_killed_is_said_not_to_answer(own_backend: Backend) -> None:
@@ -172,3 +194,20 @@ def test_logs_are_json_lines_and_are_read_on_over_a_rotation(tmp_path: Path) -> 
         for handler in root.handlers:
             handler.close()
         root.handlers, root.level = before
+
+
+class Overtaken(ScriptedBackend):
+    """Whose list of jobs came before a newer word of the worker, so that it was passed over."""
+
+    def hear(self, who: bytes, message: Message) -> None:
+        if isinstance(message, Jobs):
+            self.tell(who, JobList((), 7, 3))
+
+
+def test_the_status_is_told_whatever_came_first(tmp_path: Path) -> None:
+    backend = Overtaken(tmp_path)
+    command = [sys.executable, "-m", "dreamcraft3d.cli", "status", "--json", "--data", str(tmp_path)]
+    asking = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    wait_until(lambda: backend.serve() is not None and asking.poll() is not None)
+    backend.close()
+    assert json.loads(asking.communicate()[0])["jobs"] == 7

@@ -31,6 +31,7 @@ from dreamcraft3d_protocol.messages import (
     Presets,
     Result,
     Resume,
+    Where,
 )
 
 pytestmark = posix
@@ -185,13 +186,20 @@ def waits(name: str, position: int) -> Job:
     return Job(name, name, 0.0, position, order_of())
 
 
-def test_a_move_changes_the_places_of_no_more_jobs_than_it_must() -> None:
-    jobs = [waits(name, 3 * i) for i, name in enumerate("abcd")]
-    assert {job.id for job in move(waiting(jobs), jobs[2], "up")} == {"b", "c"}
-    assert move(waiting(jobs), jobs[3], "back") == []
-    assert {job.id for job in move(waiting(jobs), jobs[0], "back")} == set("abcd")
-    assert [job.id for job in waiting(jobs)] == ["c", "b", "d", "a"]
-    assert [job.position for job in waiting(jobs)] == [0, 3, 6, 9]
+def test_a_move_changes_the_places_of_two_jobs_at_most() -> None:
+    jobs = [waits(name, 3 * i) for i, name in enumerate("abcde")]
+    jobs[4].state = "paused"
+
+    def moved(name: str, where: Where) -> tuple[str, str]:
+        changed = move(jobs, next(job for job in jobs if job.id == name), where)
+        return "".join(sorted(job.id for job in changed)), "".join(job.id for job in waiting(jobs))
+
+    assert moved("c", "up") == ("bc", "acbd")
+    assert moved("c", "down") == ("bc", "abcd")
+    assert moved("d", "back") == moved("d", "down") == moved("a", "up") == ("", "abcd")
+    assert moved("d", "front") == ("d", "dabc")
+    assert moved("a", "back") == ("a", "dbca")
+    assert len({job.position for job in jobs}) == 5  # the paused one keeps a place of its own
 
 
 def done(data: DataFolder, name: str, seconds: dict[str, float], total: float, **changes: Any) -> Job:

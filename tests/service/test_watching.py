@@ -21,7 +21,7 @@ JOB = str(uuid.UUID(int=1))
 
 def sampled(pictures: Tensor) -> tuple[Preview, np.ndarray]:
     told: list[Received] = []
-    watch = Watch(JOB, "texture", lambda message, arrays: told.append((message, arrays)), lambda: False, bool)
+    watch = Watch(JOB, 1, "texture", lambda message, arrays: told.append((message, arrays)), lambda: False, bool)
     watch.stepped("texture", 5, {"lora": 0.1, "round": 2, "t'": 0.3})
     watch.sampled("texture", 5, pictures)
     preview, arrays = told[-1]
@@ -44,6 +44,23 @@ def test_small_samples_are_sent_as_they_are(side: int) -> None:
     pictures = torch.rand(4, side, side, 3, generator=torch.Generator().manual_seed(0))
     _, pixels = sampled(pictures)
     assert np.array_equal(pixels, (torch.cat(list(pictures), dim=1) * 255).round().byte().numpy())
+
+
+def test_previews_of_a_job_that_goes_on_are_newer_than_those_before_whatever_the_clock_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    numbers = []
+    for begun, clock in ((1, 2e9), (2, 1e9)):
+        monkeypatch.setattr("time.time", lambda clock=clock: clock)
+        told: list[Received] = []
+        watch = Watch(
+            JOB, begun, "texture", lambda message, arrays, told=told: told.append((message, arrays)), bool, bool
+        )
+        for _ in range(3):
+            watch.sampled("texture", 5, torch.rand(1, 8, 8, 3))
+        numbers += [message.seq for message, _ in told if isinstance(message, Preview)]
+    assert numbers == sorted(set(numbers))
+    assert len(numbers) == 6
 
 
 def test_who_comes_later_is_shown_both_pictures_and_the_mesh_as_it_is_now() -> None:
@@ -70,7 +87,7 @@ def test_who_comes_later_is_shown_both_pictures_and_the_mesh_as_it_is_now() -> N
 
 def test_who_comes_later_is_shown_the_mesh_and_the_texture_that_is_painted_in_its_own_uv_map() -> None:
     told: list[Received] = []
-    watch = Watch(JOB, "texture", lambda message, arrays: told.append((message, arrays)), lambda: False, bool)
+    watch = Watch(JOB, 1, "texture", lambda message, arrays: told.append((message, arrays)), lambda: False, bool)
     corners, uv = torch.eye(3), torch.rand(3, 2)
     gallery = Gallery()
     for shade in (0.0, 1.0):
@@ -101,7 +118,7 @@ def test_of_a_very_fine_mesh_a_preview_has_as_many_triangles_as_are_allowed_and_
     faces = torch.cat([torch.stack(corners, dim=-1).reshape(-1, 3) for corners in ((a, b, c), (a, c, d))])
     vertices = waves(u, v)
     told: list[Received] = []
-    watch = Watch(JOB, "geometry", lambda message, arrays: told.append((message, arrays)), lambda: False, bool)
+    watch = Watch(JOB, 1, "geometry", lambda message, arrays: told.append((message, arrays)), lambda: False, bool)
     for colours in (vertices / 2 + 0.5, 0.5 - vertices / 2):
         watch._next_preview = 0.0
         watch.shaped("geometry", lambda colours=colours: Mesh(vertices, faces, colours))  # type: ignore[misc]

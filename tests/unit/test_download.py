@@ -167,6 +167,11 @@ def test_no_network_is_a_sentence(models: Models, place: Path) -> None:
     assert_sentence(models("download", "blip", HF_HUB_OFFLINE="1"), "HF_HUB_OFFLINE", str(place / "blip"))
 
 
+def test_a_hub_that_is_not_encrypted_is_refused(models: Models) -> None:
+    for hub in ("http://hub.example", "hub.example"):
+        assert_sentence(models("download", "blip", HF_ENDPOINT=hub), hub, "https")
+
+
 def test_what_a_killed_download_left_is_cleared_away(hub: Hub, models: Models, place: Path) -> None:
     rest = place / "blip/.cache/huggingface/download/part.incomplete"
     rest.parent.mkdir(parents=True)

@@ -6,7 +6,7 @@ import pytest
 
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.picture.caption import Captioner
-from dreamcraft3d.priors.colour_names import PALETTE
+from dreamcraft3d.priors.colour_names import PALETTE, whole_colour
 from dreamcraft3d.priors.words import (
     MAX_TOKENS,
     MAX_WORDS,
@@ -157,3 +157,19 @@ def test_view_words_follow_the_camera():
         "front view",
     ]
     assert view_words(0, 75) == "overhead view"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "name"),
+    [
+        ("a red mushroom with white spots", "red"),
+        ("a dark green car", "dark green"),
+        ("a house with a red roof", None),
+        ("a red and white mushroom", None),
+        ("a coloured ball", None),
+    ],
+)
+def test_the_colour_of_a_whole_object_is_the_one_that_it_is_given_before_its_parts(
+    prompt: str, name: str | None
+) -> None:
+    assert whole_colour(prompt) == (None if name is None else PALETTE[name])

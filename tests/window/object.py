@@ -1,8 +1,9 @@
-"""A finished object: its dialogs and files, a picture dropped, another shape; and a refusal; run by ``run.sh``."""
+"""A finished object: its dialogs and files, pictures dropped, another shape; and a refusal; run by ``run.sh``."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,7 +88,7 @@ def paint() -> Path:
     up, right = np.mgrid[-1:1:256j, -1:1:256j]
     pixels = np.where((np.hypot(up, right) < 0.8)[..., None], (200, 40, 30, 255), 255).astype(np.uint8)
     PICTURES.mkdir()
-    path = PICTURES / "ball.png"
+    path = PICTURES / "red ball.png"
     path.write_bytes(sys.modules[f"{ADDON}.core.png"].encode_png(pixels))
     return path
 
@@ -108,9 +109,8 @@ def dropped() -> Iterator[Condition]:
     yield soon()
     yield from shoot("o5-file-browser")
     listed = next(region for region in area.regions if region.type == "WINDOW")
-    scene = view()["region"]
     start = listed.x + 18, listed.y + listed.height - 32
-    end = scene.x + scene.width // 3, scene.y + scene.height // 4
+    end = floor()
     for hover in (6, 3, 0):
         event("MOUSEMOVE", "NOTHING", start[0] + hover, start[1])
         yield soon()
@@ -121,12 +121,33 @@ def dropped() -> Iterator[Condition]:
         yield soon()
     yield from shoot("o6-dragged")
     event("LEFTMOUSE", "RELEASE", *end)
-    yield from shoot("o6-asked")
-    for value in ("PRESS", "RELEASE"):
-        event("LEFTMOUSE", value, *end)
-        yield soon()
+    yield from chosen("o6-asked")
     area.ui_type = "PROPERTIES"
     yield soon()
+
+
+def dropped_by_another(picture: Path) -> Iterator[Condition]:
+    """The file dragged into the viewport from a file manager, as on a desktop of X11."""
+    x, y = floor()
+    point = [str(x), str(view()["window"].height - 1 - y)]
+    manager = subprocess.Popen(["/usr/bin/python3", str(WORK / "file_manager.py"), str(picture), *point])
+    yield lambda: manager.poll() is not None
+    assert manager.returncode == 0
+    yield from chosen("o6-asked-by-another")
+
+
+def floor() -> tuple[int, int]:
+    """A point of the window where the viewport shows the floor."""
+    scene = view()["region"]
+    return scene.x + scene.width // 3, scene.y + scene.height // 4
+
+
+def chosen(name: str) -> Iterator[Condition]:
+    """What shall become of the picture that was dropped there is asked, and the add-on's answer is under the mouse."""
+    yield from shoot(name)
+    for value in ("PRESS", "RELEASE"):
+        event("LEFTMOUSE", value, *floor())
+        yield soon()
 
 
 def session() -> Iterator[Condition]:
@@ -136,10 +157,11 @@ def session() -> Iterator[Condition]:
     yield lambda: studio().session.status.phase == "off"
     form = bpy.context.scene.dreamcraft3d
     picture = paint()
-    yield from dropped()
-    assert (form.source, form.place, form.picture) == ("FILE", "DROP", str(picture))
-    yield from shoot("o7-dropped")
-    form.source, form.place = "NONE", "CURSOR"
+    for drop, name in ((dropped(), "o7-dropped"), (dropped_by_another(picture), "o7-dropped-by-another")):
+        yield from drop
+        assert (form.source, form.place, form.picture) == ("FILE", "DROP", str(picture))
+        yield from shoot(name)
+        form.source, form.place, form.picture = "NONE", "CURSOR", ""
 
     form.prompt, form.preset = "a mushrom", os.environ["SESSION_PRESET"]
     press("dreamcraft3d.generate")

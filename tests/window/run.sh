@@ -39,20 +39,23 @@ install_blender() {
     skip "Debian could not be fetched; see $output/debootstrap.log."
   bind /proc
   bind /dev
-  if [ ! -x "$root/usr/bin/blender" ]; then
+  if [ ! -x "$root/usr/bin/blender" ] || [ ! -e "$root/usr/lib/python3/dist-packages/Xlib" ]; then
     cp /etc/resolv.conf "$root/etc/resolv.conf"
     DEBIAN_FRONTEND=noninteractive chroot "$root" apt-get install -y --no-install-recommends \
-      blender python3-numpy python3-cattr python3-requests libgl1 libgl1-mesa-dri libegl1 \
+      blender python3-numpy python3-cattr python3-requests python3-xlib libgl1 libgl1-mesa-dri libegl1 \
       >"$output/apt.log" 2>&1 || skip "Blender could not be fetched; see $output/apt.log."
   fi
 }
 
 work=$(mktemp -d /tmp/dreamcraft3d-window.XXXXXX)
 started=()
-leave() {
-  for process in /proc/[0-9]*; do # the backend outlives Blender
+end_backend() { # it outlives Blender
+  for process in /proc/[0-9]*; do
     [ "$(readlink "$process/root")" != "$root" ] || kill -KILL "${process#/proc/}" 2>/dev/null || true
   done
+}
+leave() {
+  end_backend
   for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
   wait 2>/dev/null || true
   for folder in "${bound[@]}"; do umount "$folder" 2>/dev/null || umount --lazy "$folder" || true; done
@@ -114,7 +117,10 @@ contact_sheet() { # of the states: sidebar and page, cut out of what surrounds t
 }
 for session in ${SESSIONS:-session trouble reopened}; do
   file=()
-  [[ "$session" != reopened && "$session" != returned ]] || file=(/window/growing.blend)
+  case "$session" in
+    reopened | returned) file=(/window/growing.blend) ;; # they go on with what the session before has left
+    *) end_backend ;;
+  esac
   blender "$session" "${file[@]}"
   [ "$session" != states ] || contact_sheet
 done

@@ -38,8 +38,7 @@ def trouble() -> Iterator[Condition]:
     """Step by step."""
     yield from install()
     name_backend()
-    # The backend of the session before may still be there.
-    yield lambda: studio().session.status.phase in ("off", "ready")
+    yield lambda: studio().session.status.phase == "off"
     order(os.environ["SESSION_PROMPT"])
     yield lambda: step() > 2
 

@@ -7,7 +7,9 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 from huggingface_hub import HfApi, constants, snapshot_download
@@ -50,6 +52,7 @@ def download(model: Model, told: Told, said: Callable[[str], None], repository: 
             "The network is switched off by HF_HUB_OFFLINE.",
             f"Unset it, or copy the files by hand to {model_folder(model.name)}.",
         )
+    _check_hub(constants.ENDPOINT)
     folder = model_folder(model.name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,6 +64,25 @@ def download(model: Model, told: Told, said: Callable[[str], None], repository: 
         raise UserError(f"Another process is downloading {model.name}.", "Wait until it is done.") from None
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error.strerror or error}.", "Set DREAMCRAFT3D_MODELS.") from None
+
+
+def _check_hub(address: str) -> None:
+    """Raises UserError for a hub that is spoken to in clear: what is downloaded is compared with what it says itself."""
+    hub = urlsplit(address)
+    if hub.scheme == "https" or _is_here(hub.hostname or ""):
+        return
+    raise UserError(
+        f"The hub {address} is not spoken to by https, so that anybody on the way could change the models.",
+        "Unset HF_ENDPOINT, or give it an address that begins with https://.",
+    )
+
+
+def _is_here(host: str) -> bool:
+    """Whether this is the computer that we are on."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _try_each(repositories: list[str], model: Model, told: Told, said: Callable[[str], None]) -> Lock:

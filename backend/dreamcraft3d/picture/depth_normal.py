@@ -98,7 +98,9 @@ def _inverse_depth(rgb: Tensor, folder: Path, device: torch.device | str, dtype:
     if not config.is_file() or json.loads(config.read_text(encoding="utf-8")).get("model_type") != "depth_anything":
         raise UserError(f"{folder} holds no depth estimator.", "Name the folder of a Marigold or Depth Anything model.")
     try:
-        processor = AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
+        processor = AutoImageProcessor.from_pretrained(
+            folder, backend="pil", local_files_only=True, trust_remote_code=False
+        )
         model = DepthAnythingForDepthEstimation.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, local_files_only=True
         )

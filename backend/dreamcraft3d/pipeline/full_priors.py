@@ -96,6 +96,10 @@ class FullPriors:
         size = picture.shape[1:3]
         return F.interpolate(drawn, size, mode="bilinear", antialias=True).permute(0, 2, 3, 1)
 
+    def palette(self, drawn: Tensor, prompt: str) -> Tensor:
+        """As they were drawn."""
+        return drawn
+
     def words(self, prompt: str, scale: float) -> Guidance:
         """The prompt's embeddings first, so that the text encoder has gone before the model comes."""
         words = encode_prompt(

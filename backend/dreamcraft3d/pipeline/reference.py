@@ -139,7 +139,8 @@ def reference_from_mesh(
     views = render_mesh(mesh, Cameras.at(0.0).to(mesh.vertices.device), priors.picture_size)
     inside = views.mask[..., 0] > 0.5
     rgb = views.rgb.clone()
-    rgb[inside] = with_palette(rgb[inside], drawn.rgb[drawn.mask[..., 0] > 0.5].to(rgb))
+    palette = priors.palette(drawn.rgb[drawn.mask[..., 0] > 0.5].to(rgb), prompt)
+    rgb[inside] = with_palette(rgb[inside], palette)
     if settings.redrawn:
         wish = Drawing(1, settings.guidance_scale, settings.redrawn, settings.steps)
         rgb = _reaching(priors.redraw(rgb, prompt, wish, generator), views.mask)

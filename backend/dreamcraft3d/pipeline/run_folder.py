@@ -83,6 +83,11 @@ class RunFolder:
         return self.path / "checkpoint-before.pt"
 
     @property
+    def checkpoint_damaged(self) -> Path:
+        """The last one that could not be read."""
+        return self.path / "checkpoint-damaged.pt"
+
+    @property
     def start(self) -> Path:
         """The result of an earlier run that this one starts from."""
         return self.path / "start.safetensors"
@@ -178,6 +183,7 @@ class RunFolder:
             saved = _read_checkpoint(path)
             if saved is None:
                 log.error("the checkpoint %s is damaged", path)
+                os.replace(path, self.checkpoint_damaged)  # or it would come to stand for the one before the newest
                 damaged = True
             elif saved["stage"] == stage:
                 if damaged:
@@ -189,7 +195,7 @@ class RunFolder:
 
     def drop_checkpoints(self) -> None:
         """Delete them: the stage is done, or has to begin anew."""
-        for path in (self.checkpoint, self.checkpoint_before):
+        for path in (self.checkpoint, self.checkpoint_before, self.checkpoint_damaged):
             path.unlink(missing_ok=True)
 
     def save_views(self, stage: str, pictures: Tensor) -> None:

@@ -114,6 +114,10 @@ class Priors(Protocol):
         """A picture (1, S, S, 3) of an object's front as the words would have it, after noise to ``wish.start``."""
         ...
 
+    def palette(self, drawn: Tensor, prompt: str) -> Tensor:
+        """Colours (N, 3) in [0, 1] of an object as the words would have them, from those of a picture drawn for them."""
+        ...
+
     def words(self, prompt: str, scale: float) -> Guidance:
         """The 2D prior of the shape stages, at a guidance scale."""
         ...

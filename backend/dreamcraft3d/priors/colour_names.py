@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 PALETTE: dict[str, tuple[int, int, int]] = {
@@ -24,6 +26,17 @@ PALETTE: dict[str, tuple[int, int, int]] = {
     "black": (25, 25, 28),
 }
 COLOUR_WORDS = frozenset(word for name in PALETTE for word in name.split()) | {"gray"}
+_NAMES = re.compile(rf"\b({'|'.join(sorted(PALETTE, key=len, reverse=True))})\b")
+_PARTS = re.compile(r"\b(with|of|in)\b")
+
+
+def whole_colour(prompt: str) -> tuple[int, int, int] | None:
+    """The one colour (sRGB, 0 to 255) that a prompt gives a whole object; None where it gives none, or several.
+
+    ``a red mushroom with white spots`` is red; ``a house with a red roof`` and ``a red and white mushroom`` are of none.
+    """
+    names = _NAMES.findall(_PARTS.split(prompt)[0])
+    return PALETTE[names[0]] if len(names) == 1 else None
 
 
 def _lab(rgb: np.ndarray) -> np.ndarray:

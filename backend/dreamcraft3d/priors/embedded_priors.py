@@ -42,6 +42,9 @@ class EmbeddedPriors:
     def redraw(self, picture: Tensor, prompt: str, wish: Drawing, generator: torch.Generator) -> Tensor:
         return embedded_drawing.redraw(self.prior, picture, prompt, wish, generator, self.negative)
 
+    def palette(self, drawn: Tensor, prompt: str) -> Tensor:
+        return embedded_drawing.undulled(drawn, prompt)
+
     def words(self, prompt: str, scale: float) -> Guidance:
         return self._asked(WordsGuidance(self.prior, prompt, scale, self.negative))
 

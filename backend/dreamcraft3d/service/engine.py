@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import signal
@@ -11,29 +12,33 @@ import time
 from pathlib import Path
 from typing import Literal, Protocol
 
+import psutil
 import zmq
 
 from dreamcraft3d.service.auth import Gate
 from dreamcraft3d.service.folder import DataFolder
+from dreamcraft3d.service.pulse import HUNG_SECONDS, Pulse
 from dreamcraft3d.service.worker_messages import FROM_WORKER, Beat, Died, Ready, Run, Stop
 from dreamcraft3d_protocol.arrays import Arrays
 from dreamcraft3d_protocol.codec import Received, decode, encode
 from dreamcraft3d_protocol.errors import ProtocolError
+from dreamcraft3d_protocol.keys import KeyPair
 from dreamcraft3d_protocol.messages import Advance, Message, Worker
 
 log = logging.getLogger(__name__)
 
-SILENCE_SECONDS = 30.0
-START_SECONDS = 300.0
-"""What loading libraries and models may take before the first word."""
 FIRST_BACK_OFF = 0.5
-LONGEST_BACK_OFF = 30.0
+"""Seconds before a worker that died is started again; twice as long after each that did not come to its first word."""
 STARTS_BEFORE_FAILED = 4
+FAILED_BACK_OFF = 300.0
+"""Then it is tried again now and then: what is missing may come back, such as a graphics driver."""
 GAUGE_SECONDS = 5.0
 """Between two readings of the memory that are told."""
 PROGRAM = ("-P", "-m", "dreamcraft3d.service.worker")
 """What Python is to run as the worker."""
 LOADING = "The models are being loaded."
+KILL_SECONDS = 5.0
+"""What the system may take to end a process that is killed; one that waits for a broken disk may stay longer."""
 
 WorkerState = Literal["starting", "ready", "busy", "restarting", "resting", "failed"]
 
@@ -55,8 +60,8 @@ class Engine(Protocol):
         """What happened: ``Progress``, ``Preview``, ``Done``, ``Stopped``, ``Failed`` or ``Died`` of the job it has."""
         ...
 
-    def run(self, job: str, advanced: tuple[str, ...]) -> None:
-        """Do a job, or go on with it, ending these stages early; only when its state is ``ready``."""
+    def run(self, job: str, begun: int, advanced: tuple[str, ...]) -> None:
+        """Do a job, or go on with it for the ``begun``-th time, ending these stages early; only when it is ``ready``."""
         ...
 
     def advance(self, job: str, stage: str) -> None:
@@ -84,19 +89,22 @@ class LocalWorker:
     """A child process of this one (see ``worker.py``), started again when it dies or falls silent."""
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], gate: Gate, data: DataFolder, silence: float = SILENCE_SECONDS
+        self, context: zmq.Context[zmq.Socket[bytes]], gate: Gate, data: DataFolder, hung: float = HUNG_SECONDS
     ) -> None:
         """
         Args:
-            silence: seconds without a word after which a worker that was ready is killed.
+            hung: seconds without a word after which a worker that does nothing is killed (see :class:`Pulse`).
         """
-        self._context, self._gate, self._data, self._silence = context, gate, data, silence
+        self._context, self._gate, self._data, self._hung = context, gate, data, hung
+        self._command = [sys.executable, *PROGRAM, str(data.path)]
+        _end_orphans(self._command[1:])
         self._process: subprocess.Popen[bytes] | None = None
+        self._pulse: Pulse | None = None
+        self._killed = ""
         self.socket: zmq.Socket[bytes] | None = None
         self._job: str | None = None
         self._device, self._name = "", ""
         self._memory, self._gauged_at = Beat(), 0.0
-        self._heard_at = 0.0
         self._failures = 0
         self._start_at = 0.0
         self._state: WorkerState = "starting"
@@ -117,35 +125,32 @@ class LocalWorker:
 
     def tick(self) -> list[Received]:
         if self._process is None:
-            if self._state not in ("failed", "resting") and time.monotonic() >= self._start_at:
+            if self._state != "resting" and time.monotonic() >= self._start_at:
                 try:
                     self._start()
-                except OSError as error:
+                except (OSError, zmq.ZMQError) as error:
                     self._bury(f"The system would not start it: {error.strerror}.")
             return []
         happened = self._listen()
         code = self._process.poll()
         if code is None:
-            patience = START_SECONDS if self._state in ("starting", "restarting") else self._silence
-            if time.monotonic() - self._heard_at <= patience:
-                return happened
-            log.error("the worker was silent for %.0f s and is killed", patience)
-            self._process.kill()
-            self._process.wait()
-            ended = "It gave no sign of life and was ended."
-        else:
-            happened += self._listen()
-            ended = _ended(code)
+            if not self._killed and self._pulse is not None and self._pulse.lost():
+                log.error("the worker was silent for %.0f s and is killed", self._pulse.silent)
+                self._killed = "It gave no sign of life and was ended."
+                self._process.kill()
+            return happened
+        happened += self._listen()
+        ended = self._killed or _ended(code)
         died = self._job
         self._bury(ended)
         if died is not None:
             happened.append((Died(died, ended), {}))
         return happened
 
-    def run(self, job: str, advanced: tuple[str, ...]) -> None:
+    def run(self, job: str, begun: int, advanced: tuple[str, ...]) -> None:
         self._job = job
         self._state, self._sentence = "busy", ""
-        self._say(Run(job, str(self._data.job(job)), str(self._data.artefacts), advanced))
+        self._say(Run(job, str(self._data.job(job)), str(self._data.artefacts), begun, advanced))
 
     def advance(self, job: str, stage: str) -> None:
         self._say(Advance(job, stage))
@@ -157,8 +162,7 @@ class LocalWorker:
         if self._state in ("resting", "failed") or self._job is not None:
             return
         if self._process is not None:  # which has nothing to lose
-            self._process.kill()
-            self._process.wait()
+            self._kill()
         self._close_socket()
         self._process, self._memory = None, Beat()
         self._state, self._sentence = "resting", "Its memory is free for others. It starts again with the next job."
@@ -176,33 +180,33 @@ class LocalWorker:
             try:
                 self._process.wait(timeout=5)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+                self._kill()
         self._close_socket()
         self._process = None
 
+    def _kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=KILL_SECONDS)
+
     def _start(self) -> None:
         """Give a new process a socket of its own, with keys that live as long as it."""
-        server, worker = zmq.curve_keypair(), zmq.curve_keypair()
+        server, worker = KeyPair(*zmq.curve_keypair()), KeyPair(*zmq.curve_keypair())
         socket = self._context.socket(zmq.PAIR)
         socket.linger = 0
-        socket.zap_domain = b"worker"
-        socket.curve_server = True
-        socket.curve_publickey, socket.curve_secretkey = server
-        self._gate.allow("worker", lambda key: key == worker[0])
+        self._gate.guard(socket, "worker", server, lambda key: key == worker.public)
         port = socket.bind_to_random_port("tcp://127.0.0.1")
         self.socket = socket
         greeting = {
             "endpoint": f"tcp://127.0.0.1:{port}",
-            "server": server[0].decode(),
-            "public": worker[0].decode(),
-            "secret": worker[1].decode(),
-            "data": str(self._data.path),
+            "server": server.public.decode(),
+            "public": worker.public.decode(),
+            "secret": worker.secret.decode(),
         }
-        command = [sys.executable, *PROGRAM]
         with (self._data.path / "worker.out").open("wb") as output:  # for what is not logged: a crash's own words
             self._process = subprocess.Popen(
-                command,
+                self._command,
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
@@ -215,7 +219,7 @@ class LocalWorker:
             self._process.stdin.flush()
         except BrokenPipeError:
             log.error("the worker ended before it was greeted")
-        self._heard_at = time.monotonic()
+        self._pulse, self._killed = Pulse(self._process.pid, self._hung), ""
         log.info("worker %d starts", self._process.pid)
 
     def _listen(self) -> list[Received]:
@@ -225,7 +229,8 @@ class LocalWorker:
                 frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 break
-            self._heard_at = time.monotonic()
+            if self._pulse is not None:
+                self._pulse.heard()
             try:
                 message, arrays = decode(frames, FROM_WORKER)
             except ProtocolError as error:
@@ -253,14 +258,15 @@ class LocalWorker:
     def _bury(self, ended: str) -> None:
         if self._state in ("starting", "restarting"):
             self._failures += 1
-        back_off = min(FIRST_BACK_OFF * 2**self._failures, LONGEST_BACK_OFF)
-        self._start_at = time.monotonic() + back_off
-        self._process, self._job = None, None
+        self._process, self._job, self._pulse = None, None, None
         self._close_socket()
         if self._failures >= STARTS_BEFORE_FAILED:
             where = self._data.path / "worker.out"
-            self._state, self._sentence = "failed", f"The worker cannot be started. {ended} {where} says more."
+            self._start_at = time.monotonic() + FAILED_BACK_OFF
+            self._state = "failed"
+            self._sentence = f"The worker cannot be started, and is tried again later. {ended} {where} says more."
         else:
+            self._start_at = time.monotonic() + FIRST_BACK_OFF * 2**self._failures
             self._state, self._sentence = "restarting", f"The worker is started again. {ended}"
         log.error("the worker died: %s", ended)
 
@@ -285,11 +291,24 @@ def _ended(code: int) -> str:
         name = signal.Signals(-code).name
     except ValueError:
         name = str(-code)
-    memory = ", perhaps because memory ran out" if name == "SIGKILL" else ""
-    return f"It was ended by {name}{memory}."
+    if name == "SIGKILL":
+        return "It was ended by SIGKILL, perhaps because memory ran out."
+    return f"It was ended by {name}."
+
+
+def _end_orphans(command: list[str]) -> None:
+    """End the workers of a supervisor that is no more. They do so themselves, but not while they hang or are stopped."""
+    for process in psutil.process_iter(["cmdline"]):
+        if (process.info["cmdline"] or [])[1:] == command:
+            log.warning("the worker %d of an earlier supervisor is still there and is ended", process.pid)
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+                process.wait(KILL_SECONDS)
 
 
 def headway(run: Path) -> str:
     """What a job's checkpoints look like: the same after two deaths means that nothing was gained between them."""
-    files = sorted([*run.glob("*.safetensors"), *run.glob("checkpoint.pt")])
-    return " ".join(f"{f.name}:{f.stat().st_mtime_ns}" for f in files)
+    with contextlib.suppress(OSError):
+        files = sorted([*run.glob("*.safetensors"), *run.glob("checkpoint.pt")])
+        return " ".join(f"{f.name}:{f.stat().st_mtime_ns}" for f in files)
+    return ""  # which counts as none

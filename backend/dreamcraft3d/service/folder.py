@@ -15,6 +15,7 @@ from dreamcraft3d_protocol.errors import ProtocolError
 from dreamcraft3d_protocol.files import private_folder
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = "The disk of the backend is full."
 SHARES = frozenset("9p afs ceph cifs fuse.glusterfs fuse.sshfs glusterfs lustre ncpfs nfs nfs4 smb2 smb3 smbfs".split())
 """Kinds of file systems that are other computers': locks and SQLite's WAL do not hold there."""
 

@@ -27,14 +27,20 @@ class Gallery:
             del self._jobs[next(iter(self._jobs))]
 
     def whole(self, job: str) -> list[Received]:
-        """The pictures and the newest mesh, with all that has changed of it since, its texture apart; what there is."""
+        """The pictures and the newest mesh, with all that has changed of it since, its texture apart; what there is.
+
+        Mesh and texture both bear the newest number, or a client would take the one for older than the other.
+        """
         kept = self._jobs.get(job, [])
         shown: list[Received] = [held for held in kept if held[0].form == "picture"]
-        shape = [held for held in kept if held[0].form in ("mesh", "positions", "colours")]
+        shape = [held for held in kept if held[0].form != "picture"]
         if any(preview.form == "mesh" for preview, _ in shape):
-            arrays = {name: array for _, changed in shape for name, array in changed.items()}
-            shown.append((replace(shape[-1][0], form="mesh", base=None), arrays))
-            shown += [held for held in kept if held[0].form == "texture"]
+            last = shape[-1][0]
+            arrays = {
+                n: array for preview, changed in shape if preview.form != "texture" for n, array in changed.items()
+            }
+            shown.append((replace(last, form="mesh", base=None), arrays))
+            shown += [(replace(preview, seq=last.seq), a) for preview, a in shape if preview.form == "texture"]
         return shown
 
     def drop(self, job: str) -> None:

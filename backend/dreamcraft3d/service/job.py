@@ -25,6 +25,7 @@ class Job:
         attempts: how often its worker died since it last made headway.
         headway: what its checkpoints looked like when a worker last died.
         advanced: stages that the artist ended, or wants to end, before their steps are done.
+        begun: how often it was handed to a worker.
         left_seconds: until it is done, or None while that cannot be told.
         made: the stages whose results are there.
     """
@@ -45,6 +46,7 @@ class Job:
     attempts: int = 0
     headway: str = ""
     advanced: tuple[str, ...] = ()
+    begun: int = 0
     left_seconds: float | None = None
     made: tuple[str, ...] = ()
 

@@ -15,6 +15,8 @@ from dreamcraft3d_protocol.keys import LOCAL, KeyFolder
 app = typer.Typer(no_args_is_help=True, help="Who may use this machine's backend: show, add, list, remove.")
 
 Data = Annotated[Path | None, typer.Option("--data", help="The data folder that is served.")]
+DASHED = {"ignore_unknown_options": True}
+"""For what may begin with a dash: one key in 85 does."""
 Name = Annotated[str, typer.Argument(help="What you call the client: letters, digits, - and _.")]
 
 
@@ -36,7 +38,7 @@ def show(
     typer.echo(f"{output} holds the address and the public key, for the add-on's preferences.")
 
 
-@app.command()
+@app.command(context_settings=DASHED)
 def add(
     name: Name, public_key: Annotated[str, typer.Argument(help="The client's public key.")], data: Data = None
 ) -> None:
@@ -58,9 +60,9 @@ def list_keys(data: Data = None) -> None:
         typer.echo(f"{name:<20}{key.decode()}" + ("  (this machine)" if name == LOCAL else ""))
 
 
-@app.command()
+@app.command(context_settings=DASHED)
 def remove(name: Name, data: Data = None) -> None:
-    """Let a client connect no more; one that is connected stays so until it leaves."""
+    """Let a client connect no more; one that is connected is heard no longer, a second later."""
     keys = _keys(data)
     _not_local(name)
     if not keys.strike(name):

@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import zmq
 
-from dreamcraft3d.service.worker_messages import TO_WORKER, Beat, Run, Stop
+from dreamcraft3d.service.worker_messages import TO_WORKER, Beat, Progress, Run, Stop
 from dreamcraft3d_protocol.arrays import Arrays
 from dreamcraft3d_protocol.codec import decode, encode
 from dreamcraft3d_protocol.errors import ProtocolError
-from dreamcraft3d_protocol.mailbox import Mailbox
+from dreamcraft3d_protocol.mailbox import Mailbox, supersedes
 from dreamcraft3d_protocol.messages import Advance, Message
 
 log = logging.getLogger(__name__)
@@ -44,10 +44,10 @@ class Line(threading.Thread):
         self.beat: Callable[[], Beat] = Beat
         self._stops: set[str] = set()
         self._advances: set[tuple[str, str]] = set()
-        self._outbox, self._lock = Mailbox(), threading.Lock()
+        self._outbox, self._lock = Mailbox(_needless), threading.Lock()
 
     def tell(self, message: Message, arrays: Arrays) -> None:
-        """Send soon; a preview may be dropped for a newer one."""
+        """Send soon; a preview or mere progress may be dropped for newer."""
         with self._lock:
             self._outbox.put(message, arrays)
 
@@ -95,3 +95,10 @@ class Line(threading.Thread):
                 socket.send_multipart(encode(message, arrays), copy=False)
             except ProtocolError:  # such as a preview of a shape that has become infinite
                 log.exception("a message was not sent")
+
+
+def _needless(new: Message, old: Message) -> bool:
+    """Whether the supervisor needs no ``old`` that is going to read ``new``."""
+    if isinstance(new, Progress) and isinstance(old, Progress):
+        return new.stage == old.stage and not old.sentence
+    return supersedes(new, old)

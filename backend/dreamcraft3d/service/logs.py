@@ -23,6 +23,8 @@ KEPT = 3
 SOURCES = ("serve", "worker")
 _FIELDS = ("time", "level", "event", "job", "message", "trace")
 
+_CONTROLS = dict.fromkeys({*range(32), *range(127, 160)} - {9, 10})
+
 _about: ContextVar[tuple[str, str]] = ContextVar("_about", default=("", ""))
 
 
@@ -34,6 +36,16 @@ def about(event: str, job: str | None) -> Iterator[None]:
         yield
     finally:
         _about.reset(token)
+
+
+def harmless(text: str) -> str:
+    """What a terminal can be given of a text that others wrote: all but what would move its cursor or paint it."""
+    return text.translate(_CONTROLS)
+
+
+class _InWords(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return harmless(super().format(record))
 
 
 class _AsJson(logging.Formatter):
@@ -57,7 +69,7 @@ def start_log(file: Path, terminal: bool) -> None:
     handlers: list[logging.Handler] = [kept]
     if terminal:
         shown = logging.StreamHandler(sys.stderr)
-        shown.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        shown.setFormatter(_InWords("%(asctime)s %(levelname)s %(message)s"))
         handlers.append(shown)
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dreamcraft3d.errors import UserError
-from dreamcraft3d.service.logs import Line, Logs
+from dreamcraft3d.service.logs import Line, Logs, harmless
 from dreamcraft3d_protocol.connection import default_data_folder
 
 FOLLOW_SECONDS = 0.5
@@ -67,9 +67,9 @@ def _words(line: Line) -> Text:
         (f"{line.event:<10}", "bold"),
     ):
         words.append(text + " ", style)
-    words.append(line.message)
+    words.append(harmless(line.message))
     if line.trace:
-        words.append("\n" + line.trace, "dim")
+        words.append("\n" + harmless(line.trace), "dim")
     return words
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
@@ -73,3 +74,8 @@ class Order(BaseModel):
         if self.until == "reference":
             return ("reference",)
         return ("reference", *STAGES[STAGES.index(self.first) : STAGES.index(self.until) + 1], "export")
+
+
+def order_file(job: Path) -> Path:
+    """Where a job's folder holds its order."""
+    return job / "order.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import re
@@ -24,9 +25,9 @@ from dreamcraft3d.plan.choose import first_means
 from dreamcraft3d.priors.embedded import EmbeddedPrior
 from dreamcraft3d.priors.memory import ran_out_of_memory
 from dreamcraft3d.service.artefacts import Artefacts
-from dreamcraft3d.service.folder import FULL
+from dreamcraft3d.service.folder import DISK_FULL, FULL
 from dreamcraft3d.service.line import Line
-from dreamcraft3d.service.order import Order
+from dreamcraft3d.service.order import Order, order_file
 from dreamcraft3d.service.result import write_result
 from dreamcraft3d.service.watching import Watch
 from dreamcraft3d.service.worker_messages import Done, Failed, Run
@@ -53,11 +54,26 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else ""
 
 
+def answers(device: torch.device) -> bool:
+    """Whether a device can still be used: after some faults CUDA gives a process the same error for ever."""
+    if device.type == "cuda":
+        try:
+            torch.cuda.synchronize(device)
+        except RuntimeError as error:
+            log.error("the graphics card does not answer this process any more", exc_info=error)
+            return False
+    return True
+
+
 def run_job(run: Run, line: Line) -> Message:
     """Do a job or go on with it; whatever happens, there is an answer."""
     folder = Path(run.folder)
-    order = Order.model_validate_json((folder / "order.json").read_text(encoding="utf-8"))
-    watch = Watch(run.job, order.until, line.tell, lambda: line.wants_stop(run.job), partial(line.wants_next, run.job))
+    try:
+        order = Order.model_validate_json(order_file(folder).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        return Failed(run.job, 0.0, _fault(error, folder))
+    stop, advance = (partial(ask, run.job) for ask in (line.wants_stop, line.wants_next))
+    watch = Watch(run.job, run.begun, order.until, line.tell, stop, advance)
     try:
         made, request = _open_run(folder, order, Artefacts(Path(run.artefacts)))
         with Logged(watch, made, curves_title(order)) as logged:
@@ -154,14 +170,18 @@ def _flat(metrics: dict[str, object]) -> dict[str, float]:
     return {n: float(v) for n, v in merged.items() if isinstance(v, int | float) and np.isfinite(v)}
 
 
+def _without_room(folder: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return shutil.disk_usage(folder).free < ROOM_BYTES
+    return False
+
+
 def _fault(error: Exception, folder: Path) -> Fault:
-    cause = error.__cause__ if isinstance(error, UserError) else error
+    cause = (error.__cause__ or error.__context__) if isinstance(error, UserError) else error
     full = isinstance(cause, OSError) and cause.errno in FULL
-    if full or (not isinstance(error, UserError) and shutil.disk_usage(folder).free < ROOM_BYTES):
+    if full or (not isinstance(error, UserError) and _without_room(folder)):
         log.error("the disk is full", exc_info=error)
-        return Fault(
-            "disk", "The disk of the backend is full.", "Free some space there, then resume the job.", "resume"
-        )
+        return Fault("disk", DISK_FULL, "Free some space there.", "")
     if cause is not None and ran_out_of_memory(cause):
         log.error("out of memory", exc_info=error)
         sentence, hint = (error.sentence, error.hint) if isinstance(error, UserError) else ("Memory ran out.", "")

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 import zmq
 
 from dreamcraft3d.service.auth import Gate
+from dreamcraft3d.service.strangers import Knocks, Strangers
 from dreamcraft3d_protocol import VERSION
 from dreamcraft3d_protocol.arrays import Arrays
-from dreamcraft3d_protocol.codec import MAX_BYTES, Frame, decode, encode
+from dreamcraft3d_protocol.codec import Frame, decode, encode
 from dreamcraft3d_protocol.errors import ProtocolError
 from dreamcraft3d_protocol.keys import KeyFolder
 from dreamcraft3d_protocol.mailbox import Mailbox
-from dreamcraft3d_protocol.messages import CLIENT_KINDS, Error, Hello, Message, ModelList, Ping, Pong, Refused
+from dreamcraft3d_protocol.messages import CLIENT_KINDS, Error, Hello, Message, ModelList, Ping, Pong, Refused, Result
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +27,13 @@ MAX_WAITING = 1000
 RECEIVE_SECONDS = 0.05
 """For how long clients are listened to, if many speak, before others have their turn."""
 GONE_SECONDS = 60.0
-HANDSHAKE_SECONDS = 5
-"""A stranger who says nothing for so long is not waited for."""
+"""Of silence, after which it is found out whether a client is still connected: what it sends may take longer to arrive."""
+KEEPALIVE = {zmq.TCP_KEEPALIVE: 1, zmq.TCP_KEEPALIVE_IDLE: 60, zmq.TCP_KEEPALIVE_INTVL: 15, zmq.TCP_KEEPALIVE_CNT: 4}
+"""By which the system finds out that a machine is gone, after two minutes."""
 STRUCK_SECONDS = 1.0
 """How often it is looked whether those who are connected are still enrolled."""
 IN_FLIGHT = 4
-"""Messages handed to ZeroMQ for a client ahead of time: the fewer, the newer the previews."""
+"""Messages that ZeroMQ holds of a client, and for it: the fewer, the newer the previews, and the less a flood can take."""
 
 
 @dataclass
@@ -44,6 +46,7 @@ class Session:
         local: it has the key of this machine.
         attached: jobs whose previews and results it wants.
         models: whether it wants the list of models at each change.
+        heard_at: when it was heard last, or tried.
         next: the message that goes to it next, and its frames, so that those are made once however long it has no room.
     """
 
@@ -86,16 +89,17 @@ class Clients:
         pair = keys.server_pair()
         self._keys = keys
         self._local_key = keys.client_pair().public
-        gate.allow("clients", lambda key: key in keys.enrolled())
+        self._enrolled = keys.enrolled()
+        self._unread = Knocks("the keys could not be read %d times: %s")
         socket = context.socket(zmq.ROUTER)
         socket.linger = 500
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         socket.setsockopt(zmq.SNDHWM, IN_FLIGHT)
-        socket.setsockopt(zmq.MAXMSGSIZE, MAX_BYTES)
-        socket.setsockopt(zmq.HANDSHAKE_IVL, 1000 * HANDSHAKE_SECONDS)
-        socket.zap_domain = b"clients"
-        socket.curve_server = True
-        socket.curve_publickey, socket.curve_secretkey = pair.public, pair.secret
+        socket.setsockopt(zmq.RCVHWM, IN_FLIGHT)
+        for option, value in KEEPALIVE.items():
+            socket.setsockopt(option, value)
+        gate.guard(socket, "clients", pair, lambda key: key in self._who_may())
+        self.strangers = Strangers(context, socket)
         socket.bind(f"tcp://{address}:{port or '*'}")
         self.socket = socket
         # Clients of this machine cannot connect to "any address" on every system.
@@ -153,8 +157,12 @@ class Clients:
                 except zmq.Again:
                     left = True
                     break
-                except ProtocolError as error:  # a bug of ours, which costs this message alone
+                except ProtocolError as error:  # it costs this message alone
                     log.error("a message was dropped: %s", error)
+                    if isinstance(message, Result):
+                        lost = "The result of this job cannot be sent: it is too large, or damaged."
+                        hint = "Look for object.glb in the job's folder, where the backend is."
+                        self.tell(session, Error("lost", lost, hint, "", message.job))
                 except zmq.ZMQError:  # it is not connected any more
                     log.info("%s is gone", session.name)
                     self.sessions.pop(session.identity, None)
@@ -163,35 +171,58 @@ class Clients:
                 session.next = None
         return left
 
-    def forget_struck(self) -> None:
+    def look_after(self) -> None:
+        """What is to be done every now and then, after what came was received."""
+        self.strangers.tick()
+        self._forget_struck()
+        self._try_silent()
+
+    def close(self) -> None:
+        self.flush()
+        self.socket.close()
+
+    def _who_may(self) -> dict[bytes, str]:
+        """Who may connect, by key; while that cannot be read, who might when it last could."""
+        try:
+            self._enrolled = self._keys.enrolled()
+        except ProtocolError as error:
+            self._unread.add(str(error))
+        return self._enrolled
+
+    def _forget_struck(self) -> None:
         """Drop the sessions of clients whose keys are enrolled no longer, and tell them."""
         now = time.monotonic()
         if now - self._looked_at < STRUCK_SECONDS:
             return
         self._looked_at = now
-        enrolled = self._keys.enrolled()
+        enrolled = self._who_may()
         for session in list(self.sessions.values()):
             if session.key not in enrolled:
                 log.warning("the key of %s is not enrolled any more", session.name)
                 del self.sessions[session.identity]
                 self._refuse_key(session.identity)
 
-    def forget_silent(self) -> None:
-        """Drop the sessions of clients that went without a word."""
+    def _try_silent(self) -> None:
+        """Say something to clients that went without a word, at which :meth:`flush` drops those who are gone.
+
+        Who has not read what it was told before is forgotten: it is stopped, perhaps for ever.
+        """
         now = time.monotonic()
         for session in list(self.sessions.values()):
-            if now - session.heard_at > GONE_SECONDS:
-                log.info("%s was silent for %.0f s and is forgotten", session.name, GONE_SECONDS)
+            if now - session.heard_at <= GONE_SECONDS:
+                continue
+            session.heard_at = now
+            if len(session.mailbox):
+                log.info("%s neither speaks nor reads and is forgotten", session.name)
                 del self.sessions[session.identity]
-
-    def close(self) -> None:
-        self.flush()
-        self.socket.close()
+            else:
+                self.tell(session, Pong())
 
     def _send(self, identity: bytes, frames: list[Frame]) -> None:
         self.socket.send_multipart([identity, *frames], zmq.NOBLOCK, copy=False)
 
     def _read(self, identity: bytes, frames: list[zmq.Frame]) -> Heard | None:
+        self.strangers.known(int(frames[0].get(zmq.SRCFD)))
         session = self.sessions.get(identity)
         if session is not None and session.key != _key(
             frames[0]
@@ -226,12 +257,12 @@ class Clients:
             self._refuse(identity, code, versions, f"Update the {older}.")
             return None
         key = _key(frame)
-        name = self._keys.enrolled().get(key)
+        name = self._who_may().get(key)
         if name is None:  # it was let in, and struck since
             log.warning("a client whose key is not enrolled any more says hello")
             self._refuse_key(identity)
             return None
-        log.info("%s says hello: %s %s", name, hello.client, hello.version)
+        log.info("%s says hello: %r %r", name, hello.client, hello.version)
         session = Session(identity, key, name, key == self._local_key, hello.minor, time.monotonic())
         self.sessions[identity] = session
         return session

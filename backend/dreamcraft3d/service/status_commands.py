@@ -19,6 +19,7 @@ from rich.text import Text
 
 from dreamcraft3d import __version__
 from dreamcraft3d.errors import UserError
+from dreamcraft3d.service.logs import harmless
 from dreamcraft3d.service.retention import measure
 from dreamcraft3d_protocol.client import Client, Target, local_target, remote_target
 from dreamcraft3d_protocol.connection import Connection, default_data_folder, keys_of
@@ -41,7 +42,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="For programs: one JSON obj
 def status(data: Data = None, endpoint: Endpoint = None, as_json: AsJson = False) -> None:
     """Say whether a backend runs, what it does, and what it takes of memory and disk."""
     with _backend(data, endpoint) as client:
-        worker, listed = _answer(client, Worker), _answer(client, JobList)
+        worker = _answer(client, Worker)
+        client.send(Jobs())  # the list that came with the welcome may have come before a newer word of the worker
+        listed = _answer(client, JobList)
         welcome = client.welcome
     assert welcome is not None
     running = next((job for job in listed.jobs if job.state in ("running", "pausing", "cancelling")), None)
@@ -86,7 +89,7 @@ def jobs(
         when = time.strftime("%m-%d %H:%M", time.localtime(job.created))
         where = f"{job.stage} {_done(job):.0%}".strip()
         cells = (job.job[:length], job.name or job.prompt, job.preset, job.state, where, f"{job.seconds:.0f}", when)
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*(Text(harmless(cell)) for cell in cells))
     Console().print(table)
     for job in known:
         if job.error is not None:
@@ -237,4 +240,4 @@ def _progress(job: JobState) -> str:
 
 
 def _say(sentence: str) -> None:
-    Console(soft_wrap=True, highlight=False).print(Text(sentence))
+    Console(soft_wrap=True, highlight=False).print(Text(harmless(sentence)))

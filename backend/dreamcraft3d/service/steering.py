@@ -22,19 +22,19 @@ def go_on(job: Job, last: int, engine: Engine) -> None:
     if job.take("resume") and not job.active:
         if not keeps_place:
             job.position = last + 1
-        job.error, job.attempts, job.headway = None, 0, ""
+        job.sentence, job.error, job.attempts, job.headway = "", None, 0, ""
         engine.wake()
 
 
-def advance(job: Job, stage: str, engine: Engine) -> None:
-    """Have a stage end before its steps are done; nothing where it is not the present one.
+def advance(job: Job, stage: str) -> bool:
+    """Note that a stage is to end before its steps are done; False where it is not the present one, or was noted before.
 
     Raises:
         UserError: it has no steps.
     """
     if job.state != "running" or stage != job.stage or stage in job.advanced:
-        return
+        return False
     if stage not in STAGES[1:]:
         raise UserError("This stage has no steps that could be left out.", "Wait for the next one.")
     job.advanced = (*job.advanced, stage)
-    engine.advance(job.id, stage)
+    return True

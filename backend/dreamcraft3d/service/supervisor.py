@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import time
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -25,9 +26,10 @@ from dreamcraft3d.service.engine import Engine, LocalWorker
 from dreamcraft3d.service.folder import DataFolder
 from dreamcraft3d.service.logs import start_log
 from dreamcraft3d.service.memory import GIVE_BACK_SECONDS, give_back, keep_large_apart
+from dreamcraft3d.service.recovery import open_journal
+from dreamcraft3d.service.register import Register
 from dreamcraft3d.service.retention import ALL, CHECK_SECONDS, Limits
 from dreamcraft3d.service.sockets import LOOPBACK, Clients, Session
-from dreamcraft3d.service.store import Store
 from dreamcraft3d_protocol import VERSION
 from dreamcraft3d_protocol.connection import Connection, keys_of
 from dreamcraft3d_protocol.errors import ProtocolError
@@ -38,6 +40,8 @@ log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.25
 BUSY_TICK_SECONDS = 0.02
+DESCRIPTORS = 4096
+"""Open files and connections, if the system allows so many."""
 STOP_SECONDS = 20.0
 """What a job gets to leave its checkpoint when the supervisor is asked to end."""
 
@@ -61,6 +65,7 @@ def serve(path: Path, port: int, idle_minutes: float, address: str = LOOPBACK, l
         try:
             start_log(data.log, terminal=True)
             keep_large_apart()
+            _allow_descriptors()
             Supervisor(data, port, address, stack).run(idle_minutes * 60, limits)
         except ProtocolError as error:
             raise UserError(str(error)) from None
@@ -77,7 +82,7 @@ class Supervisor:
         stack.callback(context.destroy, linger=500)
         gate = Gate(context)
         stack.callback(gate.close)
-        self._store = Store(data.journal)
+        self._store = open_journal(data)
         stack.callback(self._store.close)
         try:
             self._clients = Clients(context, gate, keys_of(data.path), port, address)
@@ -88,7 +93,8 @@ class Supervisor:
         stack.callback(self._clients.close)
         self._engine: Engine = LocalWorker(context, gate, data)
         stack.callback(self._engine.close)
-        self._desk = Desk(data, self._store, self._clients, self._engine)
+        self._register = Register(data, self._store, self._clients.tell_all)
+        self._desk = Desk(data, self._register, self._clients, self._engine)
         self._downloads = Downloads(lambda: self._clients.tell_of_models(self._downloads.listed()))
         stack.callback(self._downloads.close)
         self._told = self._engine.told
@@ -113,6 +119,7 @@ class Supervisor:
             if time.monotonic() - gave_at > GIVE_BACK_SECONDS:
                 gave_at = time.monotonic()
                 give_back()
+            self._register.save_again()
             self._desk.begin_next()
             self._turn()
             if self._clients.sessions or self._desk.busy or self._downloads.busy:
@@ -125,7 +132,9 @@ class Supervisor:
     def _turn(self) -> None:
         """Wait for something to happen, and deal with it."""
         waits = self._clients.flush()
-        sockets = [s for s in (self._clients.socket, self._engine.socket) if s is not None]
+        sockets = [self._clients.socket, self._clients.strangers.socket]
+        if self._engine.socket is not None:
+            sockets.append(self._engine.socket)
         zmq.select(sockets, [], [], BUSY_TICK_SECONDS if waits else TICK_SECONDS)
         for session, message, arrays in self._clients.receive():
             if isinstance(message, Hello):
@@ -142,8 +151,7 @@ class Supervisor:
             self._told = self._engine.told
             self._clients.tell_all(self._told)
         self._downloads.tick()
-        self._clients.forget_struck()
-        self._clients.forget_silent()
+        self._clients.look_after()
 
     def _welcome(self, session: Session) -> None:
         said: list[Message] = [
@@ -164,6 +172,7 @@ class Supervisor:
             else:
                 self._downloads.cancel(message.model)
         except UserError as error:
+            log.info("%s is told: %s", session.name, error)
             self._clients.tell(session, Error("user", error.sentence[:MAX_SENTENCE], error.hint))
         except OSError as error:
             self._clients.tell(session, Error("disk", f"The folder of models cannot be used: {error.strerror}."))
@@ -180,13 +189,23 @@ class Supervisor:
 
     def _stop_job(self) -> None:
         """Have the running job leave its checkpoint; it goes on when the folder is served again."""
-        job = self._desk.running
+        job = self._register.running
         if job is None:
             return
         self._engine.stop(job.id)
         deadline = time.monotonic() + STOP_SECONDS
         while job.active and time.monotonic() < deadline:
             self._turn()
+
+
+def _allow_descriptors() -> None:
+    """Have more than the few that a shell allows, so that strangers do not soon take the last."""
+    if sys.platform != "win32":
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        allowed = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
 
 
 def _check_address(address: str, path: Path) -> None:
@@ -198,5 +217,5 @@ def _check_address(address: str, path: Path) -> None:
     if not loopback and not set(keys_of(path).enrolled().values()) - {LOCAL}:
         raise UserError(
             f"Nobody elsewhere may connect, so that there is no use in listening at {address}.",
-            "First let somebody in: dreamcraft3d keys add NAME KEY, with the key that their add-on's preferences show.",
+            "First let somebody in: dreamcraft3d keys add NAME 'KEY', with the key that their add-on's preferences show.",
         )

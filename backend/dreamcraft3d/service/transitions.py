@@ -6,7 +6,7 @@ from typing import Literal
 
 from dreamcraft3d_protocol.messages import State
 
-Event = Literal["begin", "pause", "cancel", "resume", "leave", "finish", "fail"]
+Event = Literal["begin", "pause", "cancel", "resume", "leave", "finish", "fail", "lose"]
 
 STOPPING: dict[State, State] = {"running": "queued", "pausing": "paused", "cancelling": "cancelled"}
 """The states of a job that the worker has, and what it is once the worker has it no longer."""
@@ -25,6 +25,8 @@ TRANSITIONS: dict[Event, dict[State, State]] = {
     "finish": dict.fromkeys(STOPPING, "done"),
     # the worker says that it cannot be done, or dies of it again and again, or it cannot be handed over
     "fail": {"queued": "failed", **dict.fromkeys(STOPPING, "failed")},
+    # its result is not on the disk any more
+    "lose": {"done": "failed"},
 }
 """For each event the states in which it can happen, and what they become."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from dreamcraft3d.service.job import Job
 from dreamcraft3d_protocol.messages import Where
@@ -13,18 +13,21 @@ def waiting(jobs: Iterable[Job]) -> list[Job]:
     return sorted((job for job in jobs if job.state == "queued"), key=lambda job: job.position)
 
 
-def move(queue: list[Job], job: Job, where: Where) -> list[Job]:
-    """Give one of the waiting jobs another place; the places of all others stay as they are.
+def move(jobs: Collection[Job], job: Job, where: Where) -> list[Job]:
+    """Give one of the jobs that wait another place: beside its neighbour, or before or behind all jobs.
 
     Returns:
-        those whose position has changed.
+        those whose position has changed, which are two at most.
     """
-    positions = [waits.position for waits in queue]
-    here, last = queue.index(job), len(queue) - 1
-    there = {"front": 0, "up": max(here - 1, 0), "down": min(here + 1, last), "back": last}[where]
-    order = [waits for waits in queue if waits is not job]
-    order.insert(there, job)
-    moved = [waits for waits, position in zip(order, positions, strict=True) if waits.position != position]
-    for waits, position in zip(order, positions, strict=True):
-        waits.position = position
-    return moved
+    queue = waiting(jobs)
+    here = queue.index(job)
+    there = {"front": 0, "up": max(here - 1, 0), "down": min(here + 1, len(queue) - 1), "back": len(queue) - 1}[where]
+    if there == here:
+        return []
+    if where in ("up", "down"):
+        other = queue[there]
+        job.position, other.position = other.position, job.position
+        return [job, other]
+    places = [other.position for other in jobs]
+    job.position = min(places) - 1 if where == "front" else max(places) + 1
+    return [job]

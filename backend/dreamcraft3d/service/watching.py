@@ -33,6 +33,7 @@ class Watch:
 
     Args:
         job: its id.
+        begun: how often it was begun, this time included.
         last: the last stage, after which the object is exported.
         tell: where messages go.
         wants_stop: whether the job shall stop.
@@ -42,6 +43,7 @@ class Watch:
     def __init__(
         self,
         job: str,
+        begun: int,
         last: str,
         tell: Tell,
         wants_stop: Callable[[], bool],
@@ -54,7 +56,7 @@ class Watch:
         self._told_at = 0.0
         self._stage_started, self._stage_done = 0.0, 0
         self._next_preview = 0.0
-        self._seq = 0
+        self._seq = begun << 32
         self._shape: PreviewMesh | None = None
         self._numbers: dict[str, float] = {}
 
@@ -125,8 +127,8 @@ class Watch:
         self._shape = shape
 
     def _next(self) -> int:
-        """The number of the next preview; it grows over restarts of this process, too."""
-        self._seq = max(self._seq + 1, int(time.time() * 1000))
+        """The number of the next preview; it grows over restarts of this process, too, whatever the clock says."""
+        self._seq += 1
         return self._seq
 
     def _report(

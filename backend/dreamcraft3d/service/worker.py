@@ -1,7 +1,8 @@
 """The worker: a process of its own that loads the models and runs jobs, one after the other.
 
-It is started by the supervisor, which writes one line of JSON to its standard input: where to connect, and with which
-keys. When that input ends, the supervisor is gone, and the worker ends at once: the job goes on from its checkpoint.
+It is started by the supervisor, which names the data folder, and writes one line of JSON to its standard input: where to
+connect, and with which keys. When that input ends, the supervisor is gone, and the worker ends at once: the job goes on from
+its checkpoint.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from filelock import Timeout
 from dreamcraft3d.service.folder import DataFolder
 from dreamcraft3d.service.line import Line
 from dreamcraft3d.service.logs import about, start_log
-from dreamcraft3d.service.worker_messages import Ready
+from dreamcraft3d.service.worker_messages import Failed, Ready
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to answer
     greeting = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_input, daemon=True).start()
-    data = DataFolder(Path(greeting["data"]))
+    data = DataFolder(Path(sys.argv[1]))
     start_log(data.path / "worker.log", terminal=False)
     try:
         lock = data.worker_lock.acquire(timeout=20)
@@ -64,7 +65,7 @@ def main() -> None:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         from dreamcraft3d.service.gauge import read_gauge
-        from dreamcraft3d.service.running import device_name, load_models, run_job
+        from dreamcraft3d.service.running import answers, device_name, load_models, run_job
 
         device = load_models()
         line.beat = partial(read_gauge, device)
@@ -72,7 +73,10 @@ def main() -> None:
         while True:
             order = line.next_order()
             with about("run", order.job):
-                line.tell(run_job(order, line), {})
+                answer = run_job(order, line)
+                if isinstance(answer, Failed) and not answers(device):  # nor would it for the next job
+                    os._exit(1)
+                line.tell(answer, {})
 
 
 if __name__ == "__main__":

@@ -11,12 +11,17 @@ from dreamcraft3d_protocol.messages import Advance, Fault, JobId, Kinds, Message
 
 @dataclass(frozen=True)
 class Run(Message):
-    """Do a job, or go on with it; ``folder`` is the job's, and holds ``order.json``. ``advanced`` stages end early."""
+    """Do a job, or go on with it; ``folder`` is the job's, and holds its order. ``advanced`` stages end early.
+
+    Attributes:
+        begun: how often it was begun, this time included.
+    """
 
     kind: ClassVar[str] = "run"
     job: JobId
     folder: str
     artefacts: str
+    begun: int = 1
     advanced: tuple[str, ...] = ()
 
 
