@@ -46,6 +46,9 @@ large message is on its way, and given up it would begin anew."""
 LONGEST_SECONDS = 320.0
 """The most of it; a connection that has lasted so long begins with the least again."""
 RETRY_SECONDS = 0.5
+IN_FLIGHT = 8
+"""Messages that ZeroMQ holds here until they are read. Where a program stands still, as Blender does while it renders, the
+others wait in the backend, which drops what newer ones make needless."""
 MAX_WAITING = 1000
 """Messages that may wait for a connection; when there are more, the oldest is dropped."""
 
@@ -199,6 +202,7 @@ class Client:
         socket = self._context.socket(zmq.DEALER)
         socket.linger = 0
         socket.setsockopt(zmq.MAXMSGSIZE, MAX_BYTES)
+        socket.setsockopt(zmq.RCVHWM, IN_FLIGHT)
         socket.setsockopt(zmq.HANDSHAKE_IVL, int(DEAD_SECONDS * 1000))
         socket.curve_serverkey = server_key
         socket.curve_publickey, socket.curve_secretkey = pair.public, pair.secret

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable
 
 from dreamcraft3d_protocol.arrays import Arrays
 from dreamcraft3d_protocol.codec import Received
-from dreamcraft3d_protocol.messages import JobState, Message, ModelList, Presets, Preview, Result, Worker
+from dreamcraft3d_protocol.messages import JobState, Message, ModelList, Pong, Presets, Preview, Result, Worker
 
 
 def supersedes(new: Message, old: Message) -> bool:
@@ -25,7 +25,7 @@ def supersedes(new: Message, old: Message) -> bool:
         return (new.job, new.state, new.stage, new.error) == (old.job, old.state, old.stage, old.error)
     if isinstance(new, Worker) and isinstance(old, Worker):
         return (new.state, new.sentence) == (old.state, old.sentence)
-    return isinstance(new, ModelList | Presets) and type(new) is type(old)
+    return isinstance(new, ModelList | Presets | Pong) and type(new) is type(old)
 
 
 class Mailbox:
@@ -35,7 +35,7 @@ class Mailbox:
     whole mesh takes the place of all that was known of the job's shape. One that changes only positions, colours or
     texture takes the place of an older one of its form, never of the mesh it is based on. A result takes the place of
     whatever was shown of the job's shape. A job's state takes the place of an older one that differs only in progress, a
-    worker's of an older one that differs only in memory, and a list of models or presets that of an older one.
+    worker's of an older one that differs only in memory, and a list of models or presets, or a pong, that of an older one.
     """
 
     def __init__(self, needless: Callable[[Message, Message], bool] = supersedes) -> None:

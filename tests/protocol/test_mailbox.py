@@ -85,9 +85,9 @@ def test_a_preview_overtakes_no_message_that_came_before_it() -> None:
     assert left_of(mesh(1), said[0], mesh(2), said[1], mesh(3), said[2]) == [said[0], said[1], mesh(3), said[2]]
 
 
-def test_control_messages_are_all_kept_in_order() -> None:
-    said: list[Message] = [Error("1", ""), Pong(), Error("1", ""), Pong()]
-    assert left_of(*said) == said
+def test_what_is_told_is_all_kept_in_order_and_of_signs_of_life_the_newest() -> None:
+    said = (Error("1", ""), Pong(), Error("2", ""), Pong(), Error("3", ""))
+    assert left_of(*said) == [said[0], said[2], *said[3:]]
 
 
 def test_of_mere_progress_the_newest_is_left_and_every_change_of_state_is_kept() -> None:

@@ -24,7 +24,7 @@ def main(data: Path, count: int, viewers: int, pause: float) -> None:
     threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
     while not over.is_set():
         for number, client in enumerate(clients):
-            for message, _ in client.receive(0.002):
+            for message, _ in client.receive():
                 came += 1
                 welcomes += isinstance(message, Welcome)
                 begun = isinstance(message, JobState) and message.state in ("queued", "running")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from statistics import median
 
 from dreamcraft3d.service.folder import DataFolder
@@ -18,7 +19,7 @@ class History:
 
     def __init__(self, data: DataFolder) -> None:
         self._data = data
-        self._took: dict[str, list[dict[str, float]]] = {}
+        self._took: dict[str, deque[dict[str, float]]] = {}
 
     def learn(self, job: Job) -> None:
         """Note a job that is done. One whose stages were ended early teaches nothing, nor does one without its files."""
@@ -30,11 +31,11 @@ class History:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return
         took["export"] = max(job.seconds - sum(took.values()), 0.0)  # and the loading of models
-        self._took.setdefault(_key(job.order), []).append(took)
+        self._took.setdefault(_key(job.order), deque(maxlen=KEPT)).append(took)
 
     def usual(self, order: Order) -> dict[str, float]:
         """Seconds of each stage of such a job; empty where there was none."""
-        alike = self._took.get(_key(order), [])[-KEPT:]
+        alike = self._took.get(_key(order))
         return {stage: median(took.get(stage, 0.0) for took in alike) for stage in order.stages} if alike else {}
 
     def left(self, job: Job) -> float | None:

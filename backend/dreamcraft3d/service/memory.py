@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 
 GIVE_BACK_SECONDS = 60.0
@@ -19,8 +20,18 @@ def keep_large_apart() -> None:
         getattr(ctypes.CDLL(None), "mallopt", _nothing)(_M_MMAP_THRESHOLD, _LARGE)
 
 
+def keep_for_good() -> None:
+    """Have what is there now, modules above all, never searched for garbage again, so that a search is soon over."""
+    gc.collect()
+    gc.freeze()
+
+
 def give_back() -> None:
-    """Give free pages of the heap back, such as those of messages that waited for clients."""
+    """Give back what nobody needs: garbage in cycles, which Python lets lie until it is much, and free pages of the heap.
+
+    The header of each file that numpy reads leaves such garbage.
+    """
+    gc.collect()
     if sys.platform == "linux":
         getattr(ctypes.CDLL(None), "malloc_trim", _nothing)(0)
 

@@ -25,7 +25,7 @@ from dreamcraft3d.service.downloads import Downloads
 from dreamcraft3d.service.engine import Engine, LocalWorker
 from dreamcraft3d.service.folder import DataFolder
 from dreamcraft3d.service.logs import start_log
-from dreamcraft3d.service.memory import GIVE_BACK_SECONDS, give_back, keep_large_apart
+from dreamcraft3d.service.memory import GIVE_BACK_SECONDS, give_back, keep_for_good, keep_large_apart
 from dreamcraft3d.service.recovery import open_journal
 from dreamcraft3d.service.register import Register
 from dreamcraft3d.service.retention import ALL, CHECK_SECONDS, Limits
@@ -66,7 +66,9 @@ def serve(path: Path, port: int, idle_minutes: float, address: str = LOOPBACK, l
             start_log(data.log, terminal=True)
             keep_large_apart()
             _allow_descriptors()
-            Supervisor(data, port, address, stack).run(idle_minutes * 60, limits)
+            supervisor = Supervisor(data, port, address, stack)
+            keep_for_good()
+            supervisor.run(idle_minutes * 60, limits)
         except ProtocolError as error:
             raise UserError(str(error)) from None
         except OSError as error:
