@@ -74,9 +74,13 @@ class Backend:
         client = Client(target or local_target(self.data), "test", "1")
         self.clients.append(client)
         if opened:
-            # one message at a time: what follows the welcome is the test's to read
-            wait_until(lambda: client.receive(0) is not None and client.state == "open", told=lambda: self.told(client))
+            wait_until(lambda: self._opens(client), told=lambda: self.told(client))
         return client
+
+    def _opens(self, client: Client) -> bool:
+        assert self.process.poll() is None, self.told(client)
+        client.receive(0)  # one message at a time: what follows the welcome is the test's to read
+        return client.state == "open"
 
     def told(self, client: Client) -> str:
         """What a client and the program say of themselves."""

@@ -424,15 +424,16 @@ def test_a_client_that_neither_speaks_nor_reads_is_forgotten(crowd: Any, monkeyp
 
 
 @posix
+@pytest.mark.parametrize("left", [0, 1, 2])
 def test_a_backend_whose_descriptors_are_used_up_goes_on_and_lets_its_clients_in_when_it_has_some(
-    backend: Backend,
+    backend: Backend, left: int
 ) -> None:
     client, process = backend.client(), psutil.Process(backend.process.pid)
     read_until(client, is_worker("ready"))
     limits = process.rlimit(psutil.RLIMIT_NOFILE)
     used = {int(descriptor.name) for descriptor in Path(f"/proc/{process.pid}/fd").iterdir()}
-    next_one = min(set(range(len(used) + 1)) - used)
-    process.rlimit(psutil.RLIMIT_NOFILE, (next_one, limits[1]))
+    free = sorted(set(range(len(used) + 10)) - used)
+    process.rlimit(psutil.RLIMIT_NOFILE, (free[left], limits[1]))
     try:
         late = backend.client(opened=False)
         until = time.monotonic() + 3 * STRUCK_SECONDS

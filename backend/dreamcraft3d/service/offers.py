@@ -52,16 +52,23 @@ class Offers:
 
     def __init__(self, data: DataFolder, history: History) -> None:
         self._data, self._history = data, history
+        self._found: tuple[PresetInfo, ...] = ()
 
     def presets(self) -> tuple[PresetInfo, ...]:
-        """Those that can be read."""
+        """Those that can be read; while they cannot be looked for, as where no descriptor is left, those of before."""
+        try:
+            names = preset_names(self._data.presets)
+        except OSError as error:
+            log.warning("the presets cannot be looked for: %s", error.strerror)
+            return self._found
         found = []
-        for name in preset_names(self._data.presets):
+        for name in names:
             try:
                 found.append(self._info(load_preset(name, self._data.presets)))
             except UserError as error:
                 log.warning("%s", error)
-        return tuple(found)
+        self._found = tuple(found)
+        return self._found
 
     def _info(self, preset: Preset) -> PresetInfo:
         usual = self._history.usual(
