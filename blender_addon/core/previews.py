@@ -10,13 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+
 from dreamcraft3d_protocol.arrays import Array, Arrays
 from dreamcraft3d_protocol.messages import Preview, Result, Subject
 
 from .pixels import Pixels
 
-Part = Literal["faces", "positions", "colours", "texture"]
-_ALL: frozenset[Part] = frozenset(("faces", "positions", "colours", "texture"))
+Part = Literal["faces", "positions", "colours", "uv", "texture"]
+ALL: frozenset[Part] = frozenset(("faces", "positions", "colours", "uv", "texture"))
 
 
 @dataclass
@@ -40,7 +42,7 @@ class Shape:
     uv: Array | None = None
     texture: Pixels | None = None
     png: bytes | None = None
-    stale: set[Part] = field(default_factory=lambda: set(_ALL))
+    stale: set[Part] = field(default_factory=lambda: set(ALL))
 
     @property
     def final(self) -> bool:
@@ -94,7 +96,10 @@ class Previews:
         elif preview.form == "colours":
             held.colours = arrays["colours"]
         else:
-            held.uv, held.texture = arrays["uv"], Pixels(arrays["texture"])
+            held.texture = Pixels(arrays["texture"])
+            if held.uv is None or not np.array_equal(held.uv, arrays["uv"]):
+                held.uv = arrays["uv"]
+                held.stale.add("uv")
         held.stale.add(preview.form)
         return True
 
@@ -114,7 +119,7 @@ class Previews:
         """The scene has lost what it was given, by undo perhaps; False if nothing is held."""
         if job not in self.shapes:
             return False
-        self.shapes[job].stale |= _ALL
+        self.shapes[job].stale |= ALL
         return True
 
     def drop(self, job: str) -> None:

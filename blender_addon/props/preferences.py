@@ -13,6 +13,7 @@ from ..core.settings import Settings
 
 ADDON = __package__.rpartition(".")[0]
 VERSION = "0.1.0"
+_FOLDER = Path(__file__).resolve().parent.parent
 
 
 class DREAMCRAFT3D_AP_preferences(bpy.types.AddonPreferences):
@@ -64,7 +65,7 @@ def settings() -> Settings:
         python=bpy.path.abspath(chosen.python).strip(),
         data=data,
         home=Path(bpy.utils.extension_path_user(ADDON, create=True)),
-        addon=Path(__file__).resolve().parent.parent,
+        addon=_FOLDER,
         version=VERSION,
         autostart=chosen.autostart,
         torch_index=chosen.torch_index.strip(),

@@ -19,15 +19,14 @@ def write_png(image: bpy.types.Image, png: bytes, alpha_of: bpy.types.Image | No
     Args:
         alpha_of: another image that it shall be as transparent as; then it is encoded again.
     """
-    image.pack(data=png, data_len=len(png))
-    image.source = "FILE"
-    image.reload()
+    _pack(image, png)
     if alpha_of is not None:
         width, height = image.size
         values = np.empty(width * height * 4, np.float32)
         image.pixels.foreach_get(values)
         values[3::4] = _alpha(alpha_of, height, width).ravel()
-        write_png(image, encode_png(as_bytes(values.reshape(height, width, 4)[::-1], linear=False)))
+        _pack(image, encode_png(as_bytes(values.reshape(height, width, 4)[::-1], linear=False)))
+    _show_anew(image, opaque=alpha_of is None)
 
 
 def duplicate(image: bpy.types.Image) -> bpy.types.Image:
@@ -54,6 +53,7 @@ def write_pixels(image: bpy.types.Image, pixels: Pixels, alpha_of: bpy.types.Ima
         values[3::4] = _alpha(alpha_of, pixels.height, pixels.width).ravel()
     image.pixels.foreach_set(values)
     image.update()
+    _show_anew(image, opaque=alpha_of is None)
 
 
 def is_transparent(image: bpy.types.Image) -> bool:
@@ -76,6 +76,24 @@ def to_file(image: bpy.types.Image) -> bytes:
     values = np.empty(width * height * image.channels, np.float32)
     image.pixels.foreach_get(values)
     return encode_png(as_bytes(values.reshape(height, width, image.channels)[::-1], image.is_float))
+
+
+def _show_anew(image: bpy.types.Image, opaque: bool) -> None:
+    """Let the viewports know that the pixels are others.
+
+    Cycles, in a viewport, shows an image as it was when it came, until its alpha is to be read in another way: for an opaque
+    one that is all the same.
+    """
+    if opaque:
+        image.alpha_mode = "STRAIGHT" if image.alpha_mode == "CHANNEL_PACKED" else "CHANNEL_PACKED"
+    image.update_tag()
+
+
+def _pack(image: bpy.types.Image, png: bytes) -> None:
+    """These bytes are the image."""
+    image.pack(data=png, data_len=len(png))
+    image.source = "FILE"
+    image.reload()
 
 
 def _alpha(image: bpy.types.Image, height: int, width: int) -> Array:

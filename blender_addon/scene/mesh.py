@@ -9,7 +9,7 @@ import numpy as np
 from dreamcraft3d_protocol.arrays import Array
 
 from ..core.placement import linear, placed, standing
-from ..core.previews import Shape
+from ..core.previews import ALL, Part, Shape
 
 COLOURS = "Color"
 UV = "UVMap"
@@ -24,23 +24,30 @@ def write(mesh: bpy.types.Mesh, shape: Shape) -> bool:
     """
     matrix = np.array(mesh[SEEN_BY]).reshape(3, 3) if SEEN_BY in mesh else None
     mirrored = matrix is not None and np.linalg.det(matrix) < 0
-    whole = "faces" in shape.stale or len(mesh.vertices) != len(shape.vertices)
-    if whole:
+    parts = _missing(mesh, shape)
+    if "faces" in parts:
         _write_faces(mesh, shape.faces[:, ::-1] if mirrored else shape.faces, len(shape.vertices))
-    moved = whole or "positions" in shape.stale
-    if moved:
+    if "positions" in parts:
         positions = standing(shape.vertices) if matrix is None else placed(shape.vertices, matrix)
         mesh.attributes["position"].data.foreach_set("vector", positions.ravel())
-    if shape.colours is not None and (whole or "colours" in shape.stale):
+    if shape.colours is not None and "colours" in parts:
         _write_colours(mesh, shape.colours)
-    if shape.uv is not None and (whole or "texture" in shape.stale):
+    if shape.uv is not None and "uv" in parts:
         layer = mesh.uv_layers.get(UV) or mesh.uv_layers.new(name=UV, do_init=False)
         uv = shape.uv.reshape(-1, 3, 2)[:, ::-1] if mirrored else shape.uv
         layer.uv.foreach_set("vector", np.ascontiguousarray(uv, np.float32).ravel())
-    mesh.update(calc_edges=whole)
+    if parts - {"texture"}:
+        mesh.update(calc_edges="faces" in parts)
     if shape.final:
         mesh.validate()
-    return moved
+    return "positions" in parts
+
+
+def _missing(mesh: bpy.types.Mesh, shape: Shape) -> frozenset[Part] | set[Part]:
+    """What is stale, and what the artist took away; where faces are to be written, all."""
+    if "faces" in shape.stale or len(mesh.vertices) != len(shape.vertices):
+        return ALL
+    return shape.stale if UV in mesh.uv_layers else shape.stale | {"uv"}
 
 
 def _write_faces(mesh: bpy.types.Mesh, faces: Array, vertices: int) -> None:
@@ -49,7 +56,8 @@ def _write_faces(mesh: bpy.types.Mesh, faces: Array, vertices: int) -> None:
     mesh.clear_geometry()
     mesh.vertices.add(vertices)
     mesh.loops.add(faces.size)
-    mesh.loops.foreach_set("vertex_index", np.ascontiguousarray(faces, np.int32).ravel())
+    corners = mesh.attributes[".corner_vert"].data  # as loops their vertices are set one by one: 250 times as slow
+    corners.foreach_set("value", np.ascontiguousarray(faces, np.int32).ravel())
     mesh.polygons.add(len(faces))
     mesh.polygons.foreach_set("loop_start", np.arange(0, faces.size, 3, dtype=np.int32))
     if material > 0:

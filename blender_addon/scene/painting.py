@@ -28,9 +28,9 @@ def begin_from(mesh: bpy.types.Mesh, texture: Texture, png: bytes) -> None:
     """
     _forget(mesh)
     picture = bpy.data.images.new(texture.image.name, 1, 1, alpha=True)
-    if texture.image.alpha_mode == "CHANNEL_PACKED":  # else it is black where that is 0
-        picture.alpha_mode = "CHANNEL_PACKED"
     image.write_png(picture, png)
+    packed = texture.image.alpha_mode == "CHANNEL_PACKED"  # read in another way it is black where its alpha is 0
+    picture.alpha_mode = "CHANNEL_PACKED" if packed else "STRAIGHT"
     material.prepare_repainting(mesh, texture.material, texture.node, picture)
     mesh[UV] = texture.uv
 

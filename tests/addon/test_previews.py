@@ -27,6 +27,18 @@ def test_a_whole_mesh_is_all_stale_and_colours_after_it_are_only_that() -> None:
     assert list(previews.stale()) == [JOB]
 
 
+def test_uvs_are_stale_only_where_they_are_others() -> None:
+    previews = Previews()
+    previews.take(*mesh_preview(JOB, 1))
+    shape = previews.shapes[JOB]
+    uv = np.zeros((3 * len(shape.faces), 2), np.float32)
+    for seq, sent, stale in (2, uv, {"uv", "texture"}), (3, uv.copy(), {"texture"}), (4, uv + 0.5, {"uv", "texture"}):
+        shape.stale.clear()
+        texture = np.zeros((4, 4, 3), np.uint8)
+        assert previews.take(Preview(JOB, seq, "texture", "texture", "t", "t"), {"uv": sent, "texture": texture})
+        assert shape.stale == stale
+
+
 def test_colours_of_a_mesh_that_is_not_held_ask_for_the_whole() -> None:
     previews = Previews()
     assert not previews.take(*colour_preview(JOB, 1))

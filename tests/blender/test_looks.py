@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,26 @@ def seen(tmp_path: Path) -> np.ndarray:
     pixels = np.array(image.pixels, np.float32).reshape(SIDE, SIDE, 4)
     bpy.data.images.remove(image)
     return pixels[4:12, 4:12, :3]
+
+
+@pytest.fixture
+def told(blender: Any) -> Iterator[Callable[[], tuple[bool, str]]]:
+    """Whether viewports were told of what a job paints since this was asked last, and how alpha is to be read."""
+    images = set[str]()
+
+    def listen(_: Any, depsgraph: bpy.types.Depsgraph) -> None:
+        images.update(change.id.name for change in depsgraph.updates if isinstance(change.id, bpy.types.Image))
+
+    def ask() -> tuple[bool, str]:
+        bpy.context.view_layer.update()
+        picture = active().data["dreamcraft3d_picture"]
+        heard = picture.name in images
+        images.clear()
+        return heard, picture.alpha_mode
+
+    bpy.app.handlers.depsgraph_update_post.append(listen)
+    yield ask
+    bpy.app.handlers.depsgraph_update_post.remove(listen)
 
 
 def alpha_when_reopened(made: Any, tmp_path: Path) -> np.ndarray:
@@ -65,6 +86,22 @@ def test_an_object_without_a_material_looks_as_before_until_it_is_painted(
     assert np.abs(seen(tmp_path) - before).mean() < 0.03
     refining.paint(said.job, arrays, (255, 0, 0))
     assert np.abs(seen(tmp_path) - before).mean() > 0.1
+
+
+@pytest.mark.parametrize("opaque", [True, False])
+def test_viewports_are_told_of_every_picture_that_is_painted(
+    refining: Refining, told: Callable[[], tuple[bool, str]], opaque: bool
+) -> None:
+    image = textured(monkey())
+    if not opaque:
+        half_clear(image)
+    said, arrays = refining.order(bpy.ops.dreamcraft3d.repaint, prompt="a nose", part="GROUP", source="Ears")
+    _, way = told()
+    for colour in (255, 0, 0), (0, 255, 0):
+        refining.paint(said.job, arrays, colour)
+        before, (heard, way) = way, told()
+        assert heard
+        assert (way != before) == opaque, "Cycles takes an image anew that is to be read in another way"
 
 
 def test_a_repainted_texture_is_as_transparent_when_the_file_is_opened_again(

@@ -109,6 +109,33 @@ def test_a_painted_texture_is_shown_while_it_is_painted(growing: Growing) -> Non
     assert len(bpy.data.images) == 1
 
 
+def test_a_mesh_is_not_evaluated_anew_for_another_texture(growing: Growing) -> None:
+    growing.preview("mesh", **MESH)
+    evaluated = []
+
+    def listen(_: Any, depsgraph: bpy.types.Depsgraph) -> None:
+        changes = {one.id.original: one for one in depsgraph.updates if isinstance(one.id, bpy.types.Object)}
+        evaluated.append(changes[growing.object].is_updated_geometry)
+
+    bpy.app.handlers.depsgraph_update_post.append(listen)
+    for value in 0, 255:
+        growing.preview("texture", uv=UV, texture=np.full((2, 4, 3), value, np.uint8))
+        growing.sync()
+        bpy.context.view_layer.update()
+    bpy.app.handlers.depsgraph_update_post.remove(listen)
+    assert evaluated == [True, False]
+
+
+def test_uvs_that_were_taken_away_come_back_with_the_next_texture(growing: Growing) -> None:
+    growing.preview("mesh", **MESH)
+    for value in 0, 255:
+        growing.preview("texture", uv=UV, texture=np.full((2, 4, 3), value, np.uint8))
+        growing.sync()
+        layer = growing.object.data.uv_layers[0]
+        assert np.allclose([tuple(corner.vector) for corner in layer.uv], UV)
+        growing.object.data.uv_layers.remove(layer)
+
+
 def test_the_result_has_uvs_an_image_and_no_more_to_come(growing: Growing) -> None:
     growing.preview("mesh", **MESH)
     growing.sync()
