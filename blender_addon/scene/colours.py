@@ -11,6 +11,7 @@ from dreamcraft3d_protocol.arrays import Array
 from ..core.placement import srgb
 from . import texture
 from .given import uv_of
+from .topology import corner_vertices, material_numbers
 
 GREY = 0.5
 
@@ -23,12 +24,9 @@ def of(thing: bpy.types.Object, mesh: bpy.types.Mesh) -> Array:
     Args:
         mesh: the object's, or what its modifiers make of that.
     """
-    numbers, sides = np.empty(len(mesh.polygons), np.int32), np.empty(len(mesh.polygons), np.int32)
-    mesh.polygons.foreach_get("material_index", numbers)
+    sides = np.empty(len(mesh.polygons), np.int32)
     mesh.polygons.foreach_get("loop_total", sides)
-    numbers = np.repeat(numbers, sides)
-    vertex = np.empty(len(mesh.loops), np.int32)
-    mesh.loops.foreach_get("vertex_index", vertex)
+    numbers, vertex = np.repeat(material_numbers(mesh), sides), corner_vertices(mesh)
     values = np.empty((len(mesh.loops), 3), np.float32)
     for number in np.unique(numbers):
         here = numbers == number

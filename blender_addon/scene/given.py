@@ -14,6 +14,7 @@ from dreamcraft3d_protocol.arrays import Array
 
 from ..core.placement import turned_back
 from ..core.refinement import RefineError
+from .topology import corner_vertices
 
 
 def upright(thing: bpy.types.Object) -> Array:
@@ -78,11 +79,9 @@ def triangles(
     mesh.loop_triangles.foreach_get("loops", loops)
     if np.linalg.det(matrix) < 0:
         loops = np.ascontiguousarray(loops.reshape(-1, 3)[:, ::-1]).ravel()
-    vertex = np.empty(len(mesh.loops), np.int32)
-    mesh.loops.foreach_get("vertex_index", vertex)
     positions = np.empty(3 * len(mesh.vertices), np.float32)
     mesh.attributes["position"].data.foreach_get("vector", positions)
-    used, faces = np.unique(vertex[loops], return_inverse=True)
+    used, faces = np.unique(corner_vertices(mesh)[loops], return_inverse=True)
     vertices = turned_back(positions.reshape(-1, 3)[used] @ matrix.T)
     sent = {name: values[loops] for name, values in corners.items()}
     sent |= {name: values[used] for name, values in points.items()}

@@ -46,8 +46,9 @@ def write_pixels(image: bpy.types.Image, pixels: Pixels, alpha_of: bpy.types.Ima
     Args:
         alpha_of: another image that it is as transparent as; None for opaque.
     """
-    if tuple(image.size) != (pixels.width, pixels.height):
-        image.scale(pixels.width, pixels.height)
+    if image.source != "GENERATED" or tuple(image.size) != (pixels.width, pixels.height):
+        image.source = "GENERATED"  # a file's own pixels come back whenever they are to be read in another way
+        image.generated_width, image.generated_height = pixels.width, pixels.height
     values = pixels.values()
     if alpha_of is not None:
         values[3::4] = _alpha(alpha_of, pixels.height, pixels.width).ravel()

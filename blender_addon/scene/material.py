@@ -11,11 +11,11 @@ from __future__ import annotations
 from typing import Literal
 
 import bpy
-import numpy as np
 
 from .image import duplicate, is_transparent
 from .mesh import COLOURS
 from .texture import base_colour, image_nodes
+from .topology import write_material_number
 
 OURS = "dreamcraft3d"
 """Custom property of a material that the add-on made, and of the image that its job painted."""
@@ -74,14 +74,14 @@ def prepare_repainting(
 
 def cover(mesh: bpy.types.Mesh) -> None:
     """Put what the job's mesh wears on all faces, in the place of what earlier jobs made."""
-    slots, faces = mesh.materials, mesh.polygons
+    slots = mesh.materials
     worn = next((one for one in slots if one is not None and one in (mesh.get(COLOURED), mesh.get(PAINTED))), None)
     if worn is None:
         return
     for number in reversed(range(len(slots))):
         if slots[number] not in (None, worn) and slots[number].get(OURS):
             slots.pop(index=number)
-    faces.foreach_set("material_index", np.full(len(faces), list(slots).index(worn), np.int32))
+    write_material_number(mesh, list(slots).index(worn))
     mesh.update()
 
 

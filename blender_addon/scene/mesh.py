@@ -10,6 +10,7 @@ from dreamcraft3d_protocol.arrays import Array
 
 from ..core.placement import linear, placed, standing
 from ..core.previews import ALL, Part, Shape
+from .topology import write_corner_vertices, write_material_number
 
 COLOURS = "Color"
 UV = "UVMap"
@@ -56,12 +57,11 @@ def _write_faces(mesh: bpy.types.Mesh, faces: Array, vertices: int) -> None:
     mesh.clear_geometry()
     mesh.vertices.add(vertices)
     mesh.loops.add(faces.size)
-    corners = mesh.attributes[".corner_vert"].data  # as loops their vertices are set one by one: 250 times as slow
-    corners.foreach_set("value", np.ascontiguousarray(faces, np.int32).ravel())
+    write_corner_vertices(mesh, faces.ravel())
     mesh.polygons.add(len(faces))
     mesh.polygons.foreach_set("loop_start", np.arange(0, faces.size, 3, dtype=np.int32))
     if material > 0:
-        mesh.polygons.foreach_set("material_index", np.full(len(faces), material, np.int32))
+        write_material_number(mesh, material)
 
 
 def _write_colours(mesh: bpy.types.Mesh, colours: Array) -> None:

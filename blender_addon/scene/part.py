@@ -9,6 +9,7 @@ import numpy as np
 from dreamcraft3d_protocol.arrays import Array
 
 from ..core.refinement import RefineError
+from .topology import corner_vertices
 
 WEIGHT = "dreamcraft3d_part"
 """An attribute of the corners, for as long as it takes to send them: so modifiers carry it along."""
@@ -38,7 +39,7 @@ def in_group(thing: bpy.types.Object, name: str) -> Array:
         raise RefineError(f"The object has no vertex group {name!r}. Choose one." if name else "Choose a vertex group.")
     vertices = thing.data.vertices
     weights = [next((g.weight for g in v.groups if g.group == group.index), 0.0) for v in vertices]
-    values = np.array(weights, np.float32)[_vertex_of(thing.data)]
+    values = np.array(weights, np.float32)[corner_vertices(thing.data)]
     return _some(values, f"No face has a vertex in the group {name}. Assign some, or choose another.")
 
 
@@ -55,7 +56,7 @@ def in_attribute(mesh: bpy.types.Mesh, name: str) -> Array:
     values = np.empty(4 * len(attribute.data), np.float32)
     attribute.data.foreach_get("color", values)
     light = values.reshape(-1, 4)[:, :3].max(axis=1).clip(0, 1)
-    values = light if attribute.domain == "CORNER" else light[_vertex_of(mesh)]
+    values = light if attribute.domain == "CORNER" else light[corner_vertices(mesh)]
     return _some(values, f"The color attribute {name} is black. Paint white what shall be repainted.")
 
 
@@ -75,13 +76,6 @@ def read(mesh: bpy.types.Mesh) -> Array:
 def take_off(mesh: bpy.types.Mesh) -> None:
     """The mesh carries no weights any more."""
     mesh.attributes.remove(mesh.attributes[WEIGHT])
-
-
-def _vertex_of(mesh: bpy.types.Mesh) -> Array:
-    """(L,) which vertex each corner is on."""
-    values = np.empty(len(mesh.loops), np.int32)
-    mesh.loops.foreach_get("vertex_index", values)
-    return values
 
 
 def _some(weights: Array, otherwise: str) -> Array:

@@ -10,6 +10,7 @@ import bpy
 import numpy as np
 
 from ..core.refinement import RefineError
+from .topology import material_numbers
 
 _UNMOVED = {"Location": (0, 0, 0), "Rotation": (0, 0, 0), "Scale": (1, 1, 1)}
 
@@ -78,9 +79,7 @@ def image_nodes(socket: bpy.types.NodeSocket) -> Iterator[bpy.types.ShaderNodeTe
 
 def used_slots(mesh: bpy.types.Mesh) -> list[int]:
     """The numbers of the materials that are on faces."""
-    numbers = np.empty(len(mesh.polygons), np.int32)
-    mesh.polygons.foreach_get("material_index", numbers)
-    return [int(number) for number in np.unique(numbers)]
+    return [int(number) for number in np.unique(material_numbers(mesh))]
 
 
 def material_at(thing: bpy.types.Object, number: int) -> bpy.types.Material | None:

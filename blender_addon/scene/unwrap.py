@@ -13,6 +13,7 @@ import numpy as np
 from dreamcraft3d_protocol.arrays import Array
 
 from ..core.refinement import RefineError
+from .topology import corner_vertices, write_corner_vertices
 
 ANGLE = math.radians(66)
 MARGIN = 0.01
@@ -56,16 +57,15 @@ def _scratch(context: bpy.types.Context, mesh: bpy.types.Mesh, matrix: Array) ->
     active, selected = context.view_layer.objects.active, context.selected_objects
     bare = bpy.data.meshes.new("DreamCraft3D")
     positions = np.empty(3 * len(mesh.vertices), np.float32)
-    corners, starts = np.empty(len(mesh.loops), np.int32), np.empty(len(mesh.polygons), np.int32)
+    corners, starts = corner_vertices(mesh), np.empty(len(mesh.polygons), np.int32)
     mesh.attributes["position"].data.foreach_get("vector", positions)
-    mesh.loops.foreach_get("vertex_index", corners)
     mesh.polygons.foreach_get("loop_start", starts)
     bare.vertices.add(len(mesh.vertices))
     bare.loops.add(len(corners))
     bare.polygons.add(len(starts))
     seen = np.ascontiguousarray(positions.reshape(-1, 3) @ matrix.T, np.float32)
     bare.attributes["position"].data.foreach_set("vector", seen.ravel())
-    bare.loops.foreach_set("vertex_index", corners)
+    write_corner_vertices(bare, corners)
     bare.polygons.foreach_set("loop_start", starts)
     bare.update(calc_edges=True)
     scratch = bpy.data.objects.new("DreamCraft3D", bare)

@@ -123,9 +123,14 @@ def unfold(module: str, name: str) -> Iterator[Condition]:
         bpy.ops.view2d.scroll_down(page=True)
 
 
+def preferences() -> Any:
+    """The add-on's."""
+    return bpy.context.preferences.addons[ADDON].preferences
+
+
 def name_backend() -> None:
     """Name the Python that has the backend, as an artist may in the preferences."""
-    bpy.context.preferences.addons[ADDON].preferences.python = os.environ["BACKEND_PYTHON"]
+    preferences().python = os.environ["BACKEND_PYTHON"]
 
 
 def order(prompt: str) -> str:

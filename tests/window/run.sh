@@ -3,8 +3,8 @@
 #
 # Puts Debian's Blender into a folder (WINDOW_ROOT), draws it by software on a virtual screen, installs the add-on's zip
 # (ADDON_ZIP, or built now), lets the scripts beside this one press the buttons, and keeps the screenshots in OUTPUT (out/window):
-# session.py is what an artist does, trouble.py kills the backend's processes and closes Blender, reopened.py opens the file again.
-# SESSIONS names those to run ("session trouble reopened"); others are artist.py and returned.py, a whole afternoon in two halves,
+# session.py is what an artist does, trouble.py kills the backend's processes and closes Blender, reopened.py opens the file again,
+# painted.py looks whether a viewport shows what is painted. SESSIONS names those to run ("session trouble reopened painted"); others are artist.py and returned.py, a whole afternoon in two halves,
 # object.py, what is done with a finished object, soak.py, which gives an object no rest while it grows, and clean.py, which
 # installs the backend from the zip (2 GB to download; with the settings that PIP_* variables hold, and PyTorch from TORCH_INDEX
 # if it is set). SESSION_LANGUAGE is that of the interface (ko_KR). WINDOW_SUITE=sid takes Blender 5.2 of Debian's sid instead of
@@ -115,7 +115,7 @@ contact_sheet() { # of the states: sidebar and page, cut out of what surrounds t
   done
   montage "$work"/tile-*.png -tile 3x -geometry +6+6 -background '#101010' -depth 8 +dither -colors 32 "PNG8:$output/states.png"
 }
-for session in ${SESSIONS:-session trouble reopened}; do
+for session in ${SESSIONS:-session trouble reopened painted}; do
   file=()
   case "$session" in
     reopened | returned) file=(/window/growing.blend) ;; # they go on with what the session before has left

@@ -9,23 +9,19 @@ import os
 import sys
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import bpy
 
 sys.path.insert(0, os.path.dirname(__file__))
-from driving import ADDON, WORK, Condition, install, press, run, shoot, sidebar, soon, studio, view
+from driving import ADDON, WORK, Condition, install, preferences, press, run, shoot, sidebar, soon, studio, view
+from scripted import Server
 
 JOB = str(uuid.UUID(int=1))
 SLOW_PYTHON = """#!/bin/sh
 [ "$2" = -c ] && echo "dreamcraft3d is here: 0.1.0" && exit
 echo "The backend takes its time."; exec sleep 600
 """
-
-
-def preferences() -> Any:
-    return bpy.context.preferences.addons[ADDON].preferences
 
 
 def part(name: str) -> Any:
@@ -67,27 +63,6 @@ def unfold(*names: str) -> None:
     part("panels.page").section = section
 
 
-class Server:
-    """The scripted backend, which answers from Blender's own timers."""
-
-    def __init__(self, data: Path) -> None:
-        from scripted_backend import ScriptedBackend
-
-        self.backend = ScriptedBackend(data)
-        self.answers = True
-        bpy.app.timers.register(self.serve, persistent=True)
-
-    def serve(self) -> float | None:
-        if self.backend.socket.closed:
-            return None
-        if self.answers:
-            self.backend.serve()
-        return 0.02
-
-    def close(self) -> None:
-        self.backend.close()
-
-
 def models() -> Any:
     """A catalogue in all its states."""
     from dreamcraft3d_protocol.messages import Fault, ModelInfo, ModelList
@@ -113,7 +88,6 @@ def models() -> Any:
 
 def states() -> Iterator[Condition]:
     """Step by step."""
-    sys.path[:0] = [os.environ["CHECKOUT"], os.path.join(os.environ["CHECKOUT"], "tests")]
     yield from install()
     preferences().data = str(WORK / "scripted")  # not that of a session before
     yield from side_by_side()
