@@ -1,8 +1,9 @@
-"""Which of several drawings becomes the reference picture."""
+"""Which of several drawings becomes the reference picture, in which colours, and how much is made of its surface."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,11 +11,14 @@ from torch import Tensor
 
 from dreamcraft3d.errors import UserError
 from dreamcraft3d.picture.framing import FramedPicture
-from dreamcraft3d.pipeline.config import load_preset
+from dreamcraft3d.pipeline.config import ReferenceLosses, load_preset
 from dreamcraft3d.pipeline.estimators import Estimators
-from dreamcraft3d.pipeline.reference import picture_from_words
+from dreamcraft3d.pipeline.losses import reference_losses
+from dreamcraft3d.pipeline.reference import Reference, picture_from_words
 from dreamcraft3d.priors import embedded_drawing
+from dreamcraft3d.priors.colour_names import PALETTE
 from dreamcraft3d.priors.embedded import EmbeddedPrior
+from dreamcraft3d.priors.embedded_drawing import LIT
 from dreamcraft3d.priors.embedded_priors import EmbeddedPriors
 
 SIZE = 128
@@ -34,7 +38,8 @@ BLANK = on_white()
 BOX = on_white((X - 64).abs().maximum((Y - 64).abs()) < 38)
 SWORD = on_white(((X - 64).abs() < 5) & ((Y - 64).abs() < 40), ((X - 64).abs() < 16) & ((Y - 84).abs() < 4))
 CAP = (((X - 64) / 40) ** 2 + ((Y - 64) / 36) ** 2 < 1) & (Y < 62)
-MUSHROOM = on_white(CAP, ((X - 64).abs() < 12) & ((Y - 80).abs() < 22))
+STEM = ((X - 64).abs() < 12) & ((Y - 80).abs() < 22) & ~CAP
+MUSHROOM = on_white(CAP, STEM)
 
 
 Choose = Callable[..., FramedPicture]
@@ -76,3 +81,26 @@ def test_a_drawing_that_shows_nothing_is_passed_over(chosen: Choose) -> None:
 def test_nothing_drawn_at_all_is_said(chosen: Choose) -> None:
     with pytest.raises(UserError, match="another seed"):
         chosen("a red mushroom", BLANK, BLANK)
+
+
+def test_a_drawing_takes_the_colour_that_the_words_name_and_what_is_far_from_it_stays(chosen: Choose) -> None:
+    dull = torch.ones(SIZE, SIZE, 3)
+    dull[CAP], dull[STEM] = torch.tensor([0.62, 0.42, 0.4]), torch.tensor([0.85, 0.85, 0.88])
+    rgb = chosen("a red mushroom", dull).rgb
+    red = LIT * torch.tensor(PALETTE["red"]) / 255
+    assert (rgb[SIZE // 3, SIZE // 2] - red).abs().max() < 0.02
+    assert (rgb[-SIZE // 4, SIZE // 2] - torch.tensor([0.85, 0.85, 0.88])).abs().max() < 0.06
+    house = chosen("a mushroom with a red roof", dull).rgb
+    assert (house[SIZE // 3, SIZE // 2] - torch.tensor([0.62, 0.42, 0.4])).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("surface", [1.0, 0.0])
+def test_a_surface_counts_as_much_as_it_is_to_be_relied_upon(surface: float, tmp_path: Path) -> None:
+    mask = torch.ones(1, 8, 8, 1)
+    pictures = (torch.rand(1, 8, 8, channels) for channels in (3, 1, 3))
+    rgb, depth, normal = pictures
+    Reference("an egg", rgb, mask, depth, normal, surface).save(tmp_path / "reference.safetensors")
+    reference = Reference.load(tmp_path / "reference.safetensors", "an egg", "cpu").at(4)
+    seen = Reference("an egg", *(torch.rand(1, 4, 4, channels) for channels in (3, 1, 1, 3)))
+    losses = reference_losses(ReferenceLosses(rgb=1, mask=1, depth=1, normal=1), reference, seen)
+    assert set(losses) == ({"rgb", "mask", "depth", "normal"} if surface else {"rgb", "mask"})

@@ -20,6 +20,7 @@ from dreamcraft3d.pipeline.coarse import CoarseStage
 from dreamcraft3d.pipeline.config import Preset, StageName, load_preset, preset_names
 from dreamcraft3d.pipeline.driver import Stopped
 from dreamcraft3d.pipeline.geometry import GeometryStage
+from dreamcraft3d.pipeline.reference import Reference
 from dreamcraft3d.pipeline.run_folder import RunFolder
 from dreamcraft3d.pipeline.texture import TextureStage
 from dreamcraft3d.render.camera import half_height
@@ -243,6 +244,12 @@ def test_until_the_reference_makes_a_picture_from_words_and_no_mesh(tmp_path: Pa
     assert watcher.sentences == ['Words used: "a red mushroom".']
     assert (folder.path / "reference.png").is_file()
     assert list(tmp_path.glob("*.glb")) == []
+    drawn = Reference.load(folder.result("reference"), "a red mushroom", "cpu")
+    assert drawn.surface == tiny_preset.reference.surface == 0
+
+
+def test_the_surface_of_a_given_picture_is_relied_upon(finished: Finished) -> None:
+    assert Reference.load(finished[0].result("reference"), "an egg", "cpu").surface == 1
 
 
 # folders and presets

@@ -75,7 +75,8 @@ class ReferenceSettings(_Settings):
     ``start`` is the noise level at which the sketch of the words is handed to the diffusion model; ``steps`` are those of
     the whole schedule. ``redrawn`` is for a given mesh, once it has the colours of such a picture: the noise level at
     which its front is drawn anew; 0 leaves it. ``rim``: how many pixels from its edge a drawn object is too vague to be
-    relied upon (:func:`dreamcraft3d.picture.outline.firm`).
+    relied upon (:func:`dreamcraft3d.picture.outline.firm`). ``surface``: how much depth and normals that are estimated of it
+    count, 1 as those of a picture that was given.
     """
 
     candidates: int
@@ -84,6 +85,7 @@ class ReferenceSettings(_Settings):
     guidance_scale: float
     redrawn: float
     rim: int
+    surface: float
 
 
 class Distillation(_Settings):

@@ -171,7 +171,7 @@ class Driver:
             reference = reference_from_mesh(priors, prompt, mesh, settings, generator, estimators)
         else:
             picture = picture_from_words(priors, prompt, settings, generator, estimators)
-            reference = make_reference(prompt, picture, estimators, generator)
+            reference = replace(make_reference(prompt, picture, estimators, generator), surface=settings.surface)
         self.folder.save_views("reference", reference_pictures(reference))
         reference.save(path)
         self.folder.write_json("reference.json", {"prompt": prompt})

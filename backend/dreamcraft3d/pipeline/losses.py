@@ -68,10 +68,10 @@ def reference_losses(weights: ReferenceLosses, reference: Reference, views: View
         losses["rgb"] = weights.rgb * error
     if weights.mask:
         losses["mask"] = weights.mask * mask_error(mask, reference.mask)
-    if weights.depth:
-        losses["depth"] = weights.depth * negative_pearson(depth, reference.depth, reference.mask)
-    if weights.normal:
-        losses["normal"] = weights.normal * normal_cosine(normal, reference.normal, reference.mask)
+    if depth_weight := weights.depth * reference.surface:
+        losses["depth"] = depth_weight * negative_pearson(depth, reference.depth, reference.mask)
+    if normal_weight := weights.normal * reference.surface:
+        losses["normal"] = normal_weight * normal_cosine(normal, reference.normal, reference.mask)
     return losses
 
 

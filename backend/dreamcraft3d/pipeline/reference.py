@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from scipy.ndimage import binary_erosion, distance_transform_edt
 from torch import Tensor
@@ -41,6 +42,7 @@ class Reference:
         mask: (1, S, S, 1) coverage.
         depth: (1, S, S, 1) in [0, 1] inside the mask, far = large, 0 outside.
         normal: (1, S, S, 3) unit world normals, 0 outside.
+        surface: how much depth and normals are to be relied upon, in [0, 1].
     """
 
     prompt: str
@@ -48,6 +50,7 @@ class Reference:
     mask: Tensor
     depth: Tensor
     normal: Tensor
+    surface: float = 1.0
 
     def at(self, size: int) -> Reference:
         """The same at another size."""
@@ -55,7 +58,7 @@ class Reference:
             return self
         normal = F.normalize(_resized(self.normal, size), dim=-1, eps=1e-3)
         rgb, mask, depth = (_resized(x, size) for x in (self.rgb, self.mask, self.depth))
-        return Reference(self.prompt, rgb, mask, depth, normal)
+        return replace(self, rgb=rgb, mask=mask, depth=depth, normal=normal)
 
     def albedo(self) -> Tensor:
         """(P, 3) the colours of the object's pixels without the light on them, [0, 1]."""
@@ -65,11 +68,15 @@ class Reference:
 
     def save(self, path: Path) -> None:
         tensors = {"rgb": self.rgb, "mask": self.mask, "depth": self.depth, "normal": self.normal}
-        save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, path, {"prompt": self.prompt})
+        known = {"prompt": self.prompt, "surface": str(self.surface)}
+        save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, path, known)
 
     @staticmethod
     def load(path: Path, prompt: str, device: torch.device | str) -> Reference:
-        return Reference(prompt, **{k: v.to(device) for k, v in load_file(path).items()})
+        """One that was saved."""
+        with safe_open(path, "pt") as file:
+            surface = float((file.metadata() or {}).get("surface", 1))  # runs of earlier versions do not say
+        return Reference(prompt, **{k: v.to(device) for k, v in load_file(path).items()}, surface=surface)
 
 
 def _resized(picture: Tensor, size: int) -> Tensor:
@@ -90,7 +97,7 @@ def picture_from_file(path: Path, size: int, estimators: Estimators) -> FramedPi
 def picture_from_words(
     priors: Priors, prompt: str, settings: ReferenceSettings, generator: torch.Generator, estimators: Estimators
 ) -> FramedPicture:
-    """The best of several pictures drawn for a prompt, freed from grain.
+    """The best of several pictures drawn for a prompt, freed from grain, in the colours that the words name.
 
     Raises:
         UserError: no picture shows an object that can be cut out.
@@ -100,7 +107,10 @@ def picture_from_words(
         flat = without_grain(picture.cpu())
         with suppress(UserError):  # it shows nothing
             opaque = torch.cat([flat, torch.ones_like(flat[..., :1])], dim=-1)
-            return frame(firm(estimators.cut_out(opaque), settings.rim), priors.picture_size)
+            cut = firm(estimators.cut_out(opaque), settings.rim)
+            shown = cut[..., 3] > 0
+            cut[shown, :3] = priors.palette(cut[shown, :3], prompt)
+            return frame(cut, priors.picture_size)
     raise UserError(f'No drawing of "{prompt}" shows an object.', "Try another seed, or fewer and simpler words.")
 
 
@@ -139,8 +149,7 @@ def reference_from_mesh(
     views = render_mesh(mesh, Cameras.at(0.0).to(mesh.vertices.device), priors.picture_size)
     inside = views.mask[..., 0] > 0.5
     rgb = views.rgb.clone()
-    palette = priors.palette(drawn.rgb[drawn.mask[..., 0] > 0.5].to(rgb), prompt)
-    rgb[inside] = with_palette(rgb[inside], palette)
+    rgb[inside] = with_palette(rgb[inside], drawn.rgb[drawn.mask[..., 0] > 0.5].to(rgb))
     if settings.redrawn:
         wish = Drawing(1, settings.guidance_scale, settings.redrawn, settings.steps)
         rgb = _reaching(priors.redraw(rgb, prompt, wish, generator), views.mask)
