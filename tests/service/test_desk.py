@@ -7,6 +7,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 import zmq
@@ -285,33 +286,31 @@ def test_a_job_that_makes_headway_between_deaths_goes_on(office: Office) -> None
     assert office.state(job) == "running"
 
 
-def test_a_job_whose_worker_dies_while_it_is_cancelled_is_cancelled(office: Office) -> None:
-    (job,) = office.queue(1)
+def begun(office: Office, count: int, state: Literal["cancelling", "pausing"]) -> list[str]:
+    """Jobs in the queue, of which the first is at work, and in this state."""
+    jobs = office.queue(count)
     office.desk.begin_next()
     running = office.register.running
     assert running is not None
-    running.state = "cancelling"
+    running.state = state
+    return jobs
+
+
+def test_a_job_whose_worker_dies_while_it_is_cancelled_is_cancelled(office: Office) -> None:
+    (job,) = begun(office, 1, "cancelling")
     office.tell(Died(job, ""))
     assert office.state(job) == "cancelled"
 
 
 def test_a_job_whose_worker_dies_while_it_is_paused_is_paused_and_keeps_its_place(office: Office) -> None:
-    first, second = office.queue(2)
-    office.desk.begin_next()
-    running = office.register.running
-    assert running is not None
-    running.state = "pausing"
+    first, second = begun(office, 2, "pausing")
     office.tell(Died(first, ""))
     assert (office.state(first), office.kept(first).position) == ("paused", 1)
     assert office.engine.runs == [first, second]
 
 
 def test_the_engine_rests_when_only_paused_jobs_are_left(office: Office) -> None:
-    first, second = office.queue(2)
-    office.desk.begin_next()
-    running = office.register.running
-    assert running is not None
-    running.state = "pausing"
+    first, second = begun(office, 2, "pausing")
     office.tell(Stopped(first, 1.0))
     assert (office.engine.runs, office.engine.rests) == ([first, second], 0)
     office.tell(Done(second, 1.0))
