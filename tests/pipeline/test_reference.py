@@ -94,6 +94,13 @@ def test_a_drawing_takes_the_colour_that_the_words_name_and_what_is_far_from_it_
     assert (house[SIZE // 3, SIZE // 2] - torch.tensor([0.62, 0.42, 0.4])).abs().max() < 0.02
 
 
+def test_the_colours_for_another_object_are_all_moved_alike() -> None:
+    drawn = torch.tensor([[0.6, 0.4, 0.4], [0.62, 0.42, 0.4], [0.7, 0.8, 0.8]])
+    moved = embedded_drawing.undulled(drawn, "a red mushroom") - drawn
+    assert (moved - moved[0]).abs().max() < 1e-6
+    assert moved[0, 0] > 0 > moved[0, 1]
+
+
 @pytest.mark.parametrize("surface", [1.0, 0.0])
 def test_a_surface_counts_as_much_as_it_is_to_be_relied_upon(surface: float, tmp_path: Path) -> None:
     mask = torch.ones(1, 8, 8, 1)

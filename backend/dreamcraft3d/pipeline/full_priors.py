@@ -100,6 +100,10 @@ class FullPriors:
         """As they were drawn."""
         return drawn
 
+    def tinted(self, drawn: Tensor, prompt: str) -> Tensor:
+        """As they were drawn."""
+        return drawn
+
     def words(self, prompt: str, scale: float) -> Guidance:
         """The prompt's embeddings first, so that the text encoder has gone before the model comes."""
         words = encode_prompt(

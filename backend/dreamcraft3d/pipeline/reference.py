@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,11 +98,23 @@ def picture_from_file(path: Path, size: int, estimators: Estimators) -> FramedPi
 def picture_from_words(
     priors: Priors, prompt: str, settings: ReferenceSettings, generator: torch.Generator, estimators: Estimators
 ) -> FramedPicture:
-    """The best of several pictures drawn for a prompt, freed from grain, in the colours that the words name.
+    """The best of several pictures drawn for a prompt, freed from grain, in the colour that the words name.
 
     Raises:
         UserError: no picture shows an object that can be cut out.
     """
+    return _drawn(priors, prompt, settings, generator, estimators, priors.tinted)
+
+
+def _drawn(
+    priors: Priors,
+    prompt: str,
+    settings: ReferenceSettings,
+    generator: torch.Generator,
+    estimators: Estimators,
+    moved: Callable[[Tensor, str], Tensor],
+) -> FramedPicture:
+    """The same; ``moved`` makes of its colours (N, 3), and of the words, other ones."""
     wish = Drawing(settings.candidates, settings.guidance_scale, settings.start, settings.steps)
     for picture in priors.draw(prompt, wish, generator):
         flat = without_grain(picture.cpu())
@@ -109,7 +122,7 @@ def picture_from_words(
             opaque = torch.cat([flat, torch.ones_like(flat[..., :1])], dim=-1)
             cut = firm(estimators.cut_out(opaque), settings.rim)
             shown = cut[..., 3] > 0
-            cut[shown, :3] = priors.palette(cut[shown, :3], prompt)
+            cut[shown, :3] = moved(cut[shown, :3], prompt)
             return frame(cut, priors.picture_size)
     raise UserError(f'No drawing of "{prompt}" shows an object.', "Try another seed, or fewer and simpler words.")
 
@@ -143,7 +156,7 @@ def reference_from_mesh(
     Raises:
         UserError: no picture drawn for the words shows an object.
     """
-    drawn = picture_from_words(priors, prompt, settings, generator, estimators)
+    drawn = _drawn(priors, prompt, settings, generator, estimators, priors.palette)
     if mesh.texture is not None:
         mesh = replace(mesh, texture=for_renders(mesh.texture, priors.picture_size))
     views = render_mesh(mesh, Cameras.at(0.0).to(mesh.vertices.device), priors.picture_size)

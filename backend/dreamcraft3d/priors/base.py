@@ -115,7 +115,11 @@ class Priors(Protocol):
         ...
 
     def palette(self, drawn: Tensor, prompt: str) -> Tensor:
-        """Colours (N, 3) in [0, 1] of an object as the words would have them, from those of a picture drawn for them."""
+        """Colours (N, 3) in [0, 1] of any object as the words would have it, from those of a picture drawn for them."""
+        ...
+
+    def tinted(self, drawn: Tensor, prompt: str) -> Tensor:
+        """Colours (N, 3) in [0, 1] of a picture drawn for words, nearer to the one that they name."""
         ...
 
     def words(self, prompt: str, scale: float) -> Guidance:

@@ -50,21 +50,34 @@ def redraw(
 
 
 def undulled(drawn: Tensor, prompt: str) -> Tensor:
-    """Colours (N, 3) of a drawing, moved so that the half of them nearest to the colour in the words is it.
+    """Colours (N, 3) of a drawing, all moved alike, so that the half of them nearest to the colour in the words is it.
 
     A prior this small draws every colour on the way to the mean of all: of ten, cars had a third of the chroma that the
-    words ask for, and a yellow one was olive. What is farther from that colour than the half is moved the less, the
-    farther it is: the stem of a red mushroom stays white. Where the words give the whole object no single colour, nothing
-    is moved.
+    words ask for, and a yellow one was olive. Where the words give the whole object no single colour, nothing is moved.
     """
+    _, shift = _toward_named(drawn, prompt)
+    return (drawn + shift).clamp(0, 1)
+
+
+def tinted(drawn: Tensor, prompt: str) -> Tensor:
+    """The same, but what is farther from that colour than the half is moved the less, the farther it is.
+
+    The stem of a red mushroom stays white.
+    """
+    share, shift = _toward_named(drawn, prompt)
+    return (drawn + share * shift).clamp(0, 1)
+
+
+def _toward_named(drawn: Tensor, prompt: str) -> tuple[Tensor, Tensor]:
+    """How near (N, 1) colours are to the one that words name, 1 for the nearest half, and its mean's way there (3,)."""
     named = whole_colour(prompt)
     if named is None or len(drawn) == 0:
-        return drawn
+        return torch.zeros_like(drawn[:, :1]), drawn.new_zeros(3)
     colour = LIT * drawn.new_tensor(named) / 255
     apart = (drawn - colour).square().sum(dim=1)
     nearest = apart.argsort()[: (len(drawn) + 1) // 2]
-    share = torch.exp(1 - apart / apart[nearest].max().clamp(min=1e-6)).clamp(max=1)[:, None]
-    return (drawn + share * (colour - drawn[nearest].mean(dim=0))).clamp(0, 1)
+    share = torch.exp(1 - apart / apart[nearest].max().clamp(min=1e-6)).clamp(max=1)
+    return share[:, None], colour - drawn[nearest].mean(dim=0)
 
 
 @torch.no_grad()

@@ -45,6 +45,9 @@ class EmbeddedPriors:
     def palette(self, drawn: Tensor, prompt: str) -> Tensor:
         return embedded_drawing.undulled(drawn, prompt)
 
+    def tinted(self, drawn: Tensor, prompt: str) -> Tensor:
+        return embedded_drawing.tinted(drawn, prompt)
+
     def words(self, prompt: str, scale: float) -> Guidance:
         return self._asked(WordsGuidance(self.prior, prompt, scale, self.negative))
 
