@@ -151,7 +151,8 @@ def connected() -> Iterator[Condition]:
     for number, (code, older) in enumerate((("version", "backend"), ("client_version", "client"))):
         server = Server(studio().session.settings.data)
         server.answers = False
-        preferences().autostart = number == 0  # any change makes a new session
+        if phase() == "refused":
+            press("dreamcraft3d.reconnect")
         yield lambda server=server: bool(server.backend.socket.poll(0))
         who, *_ = server.backend.socket.recv_multipart()
         said = "The client speaks version 2 of the protocol, the backend 1." if number == 0 else (
