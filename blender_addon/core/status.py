@@ -39,6 +39,7 @@ class Status:
         title: a word or two.
         sentence: what it means for the artist, or empty.
         mend: the button that helps, or empty.
+        again: the button that tries again once it has helped elsewhere, or empty.
         factor: how far an installation is, from 0 to 1.
         device: what computes, or empty.
         memory: how much of it is taken, in words, or empty.
@@ -49,6 +50,7 @@ class Status:
     title: str
     sentence: str = ""
     mend: Mend = ""
+    again: Mend = ""
     factor: float = 0.0
     device: str = ""
     memory: str = ""
@@ -71,7 +73,7 @@ def status_of(
     """The one thing worth saying of a backend on this machine, of all that is known."""
     if installation is not None:
         stop: Mend = "cancel_install" if installation.stoppable else ""
-        return Status("installing", installation.label, installation.said, stop, installation.factor)
+        return Status("installing", installation.label, installation.said, stop, factor=installation.factor)
     if ending:
         return Status("stopping", "Stopping", "What is being made leaves a checkpoint first.")
     if client.state == "open":
@@ -104,7 +106,7 @@ def _refused(client: Client, update: str, own: bool) -> Status:
         named = (
             "The Python that was named has an older backend than this add-on. Bring it up to date there, or name none."
         )
-        return Status("refused", "Not Let In", named, "open_preferences")
+        return Status("refused", "Not Let In", named, "open_preferences", again="restart_backend")
     if client.refusal == "version":
         older = "The backend is older than this add-on, which brings a newer one."
         return Status("refused", "Not Let In", older, "update_backend" if update else "install_backend")
@@ -129,9 +131,9 @@ def _remote_status(client: Client, worker: Worker | None, remote: Remote) -> Sta
             f"{remote.host} does not know this add-on's key. Copy it, and send it to whoever runs the backend there, "
             "who lets you in by: dreamcraft3d keys add NAME 'KEY'"
         )
-        return Status("refused", "Not Let In", unknown, "copy_key")
+        return Status("refused", "Not Let In", unknown, "copy_key", again="reconnect")
     if client.state == "refused" and client.refusal == "client_version":
-        return Status("refused", "Not Let In", OLDER_ADDON, "open_extensions")
+        return Status("refused", "Not Let In", OLDER_ADDON, "open_extensions", again="reconnect")
     if client.state == "refused" and client.refusal == "version":
         older = f"The backend on {remote.host} is older than this add-on. Whoever runs it there can update it."
         return Status("refused", "Not Let In", older, "reconnect")

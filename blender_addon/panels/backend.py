@@ -45,12 +45,11 @@ def draw_status(context, layout, status):
         draw_sentence(context, layout, status.sentence)
 
 
-def draw_mends(layout, status):
-    """The button that helps, and for a refusal from elsewhere the one that tries again."""
-    if status.mend:
-        layout.operator(f"dreamcraft3d.{status.mend}", icon=BUTTON_ICONS[status.mend])
-    if status.host and status.phase == "refused" and status.mend != "reconnect":
-        layout.operator("dreamcraft3d.reconnect", icon=BUTTON_ICONS["reconnect"])
+def draw_mends(layout, status, needless=""):
+    """The button that helps, and the one that tries again; not the needless one."""
+    for mend in (status.mend, status.again):
+        if mend and mend != needless:
+            layout.operator(f"dreamcraft3d.{mend}", icon=BUTTON_ICONS[mend])
 
 
 class DREAMCRAFT3D_PT_backend(SidebarPanel, bpy.types.Panel):

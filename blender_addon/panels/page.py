@@ -59,8 +59,7 @@ def life_of(phase):
 
 def draw_buttons(layout, status, more):
     row = layout.row(align=True)
-    if status.mend != "open_preferences":  # they are open
-        draw_mends(row, status)
+    draw_mends(row, status, needless="open_preferences")  # they are open
     for operator, icon in more:
         row.operator(f"dreamcraft3d.{operator}", icon=icon)
 

@@ -159,6 +159,7 @@ def test_a_remote_of_another_version_is_told_with_what_helps(
     server.tell(who, Refused(code, f"The client speaks version {VERSION[0]}.", "Update one."))
     wait_until(lambda: session.tick(0.01) is not None and session.status.phase == "refused")
     assert session.status.mend == mend
+    assert "reconnect" in (mend, session.status.again)
     words = {"version": "on 127.0.0.1 is older", "client_version": "This add-on is older", "x": "Update one."}
     assert words[code] in session.status.sentence
 

@@ -215,6 +215,7 @@ def test_a_backend_of_another_version_is_refused_with_its_reason(
     assert session.status.mend == "update_backend"
     environment.search.found = Path(sys.executable)
     assert session.status.mend == "open_preferences"
+    assert session.status.again == "restart_backend"
     assert "The Python that was named has an older backend" in session.status.sentence
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -84,21 +86,24 @@ def test_the_page_draws_in_every_state(
     studio.session.doctor = part("link.doctor").Doctor(tmp_path / "nobody", tmp_path / "doctor.log")
     studio.session.doctor.findings = [part("link.doctor").Finding(False, "No room; make some.")]
     studio.session.environment.search.found = Path(sys.executable)
-    for phase in get_args(status.Phase):
-        for mend in get_args(status.Mend):
-            for connected in (True, False):
-                host = "studio" if where == "REMOTE" else ""
-                shown = status.Status(phase, "A Title", "A sentence of some length.", mend, 0.5, "Processor", host)
-                monkeypatch.setattr(session, "status", shown)
-                monkeypatch.setattr(session, "connected", connected)
-                drawn = page(part)
-                said = " ".join(drawn.said)
-                assert "A Title (Processor)" in said
-                assert (f"dreamcraft3d.{mend}" in drawn.buttons) or mend in ("", "open_preferences")
-                assert ("studio" in said) == (where == "REMOTE")
-                assert ("It has something to say." in said) == (where == "LOCAL")
-                assert ("No room; make some." in said) == (where == "LOCAL")
-                assert ("The 3D prior" in said) == connected
+    host = "studio" if where == "REMOTE" else ""
+    shown = status.Status("ready", "A Title", "A sentence of some length.", factor=0.5, device="Processor", host=host)
+    mends = get_args(status.Mend)
+    for phase, mend, connected in itertools.product(get_args(status.Phase), mends, (True, False)):
+        again = "reconnect" if mend == "open_preferences" else ""
+        monkeypatch.setattr(session, "status", dataclasses.replace(shown, phase=phase, mend=mend, again=again))
+        monkeypatch.setattr(session, "connected", connected)
+        drawn = page(part)
+        said = " ".join(drawn.said)
+        assert "A Title (Processor)" in said
+        assert "dreamcraft3d.open_preferences" not in drawn.buttons
+        assert {f"dreamcraft3d.{one}" for one in (mend, again) if one not in ("", "open_preferences")} <= set(
+            drawn.buttons
+        )
+        assert ("studio" in said) == (where == "REMOTE")
+        assert ("It has something to say." in said) == (where == "LOCAL")
+        assert ("No room; make some." in said) == (where == "LOCAL")
+        assert ("The 3D prior" in said) == connected
     studio.session.settings.log.unlink()
 
 

@@ -42,7 +42,9 @@ def test_every_panel_draws_in_every_state_of_the_backend(
 ) -> None:
     status = part("core.status")
     mend = "restart_backend" if phase in ("refused", "lost") else ""
-    shown = status.Status(phase, "A Title", "A sentence that is long enough to be wrapped to the next line.", mend, 0.5)
+    shown = status.Status(
+        phase, "A Title", "A sentence that is long enough to be wrapped to the next line.", mend, factor=0.5
+    )
     monkeypatch.setattr(part("core.session").Session, "status", shown)
     said, buttons = draw_all(part)
     assert "A Title" in said
