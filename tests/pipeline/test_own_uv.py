@@ -112,10 +112,13 @@ def test_a_stopped_repainting_goes_on_to_the_same_texture(tmp_path: Path, tiny_p
     np.testing.assert_array_equal(result(folder)[1], result(whole)[1])
 
 
-def test_what_is_shown_meanwhile_is_the_mesh_as_it_was_sent(tmp_path: Path, tiny_preset: Preset) -> None:
-    folder = prepare(
-        tmp_path / "out.glb", tiny_preset, prompt="a red ball", first="texture", **written(tmp_path, own_uv.texture())
-    )
+@pytest.mark.parametrize(("times", "side"), [(1, 128), (8, 512)], ids=["a small texture", "a large one"])
+def test_what_is_shown_meanwhile_is_the_mesh_as_it_was_sent_with_no_more_texels_than_a_viewport_needs(
+    tmp_path: Path, tiny_preset: Preset, times: int, side: int
+) -> None:
+    picture = own_uv.texture().repeat(times, axis=0).repeat(times, axis=1)
+    files = written(tmp_path, picture)
+    folder = prepare(tmp_path / "out.glb", tiny_preset, prompt="a red ball", first="texture", **files)
     watcher = Watcher(shows=True)
     drive(folder, watcher)
     shown = watcher.surfaces[-1][1]
@@ -125,7 +128,8 @@ def test_what_is_shown_meanwhile_is_the_mesh_as_it_was_sent(tmp_path: Path, tiny
     arrays = own_uv.ball()
     for name, tensor in {"vertices": shown.vertices, "faces": shown.faces, "uv": shown.uv}.items():
         np.testing.assert_array_equal(tensor.numpy(), arrays[name])
-    assert shown.texture.shape == own_uv.texture().shape
+    assert shown.texture.shape == (side * 3 // 4, side, 3)
+    assert result(folder)[1].shape == picture.shape
 
 
 def overlapping(arrays: dict[str, Array]) -> Array:
