@@ -11,11 +11,29 @@ from .words import SidebarPanel, draw_fault, draw_sentence, sentence_of
 
 REFERENCE_SCALE, SAMPLES_SCALE = 5, 11
 """Of pictures, in heights of a button; samples are as wide as the sidebar is at first."""
+UNKNOWN = (
+    "This backend does not have the job of this object: another one has, or it was deleted. Connect to the other one, "
+    "or keep what is there."
+)
 
 
 def focused(context: bpy.types.Context) -> str:
     """The job to show: the active object's, or the one that runs; empty if there is none."""
     return pump.studio().jobs.in_focus(target.job_of(context.object))
+
+
+def unknown(thing, studio):
+    """Whether an object grows by a job that the backend does not have."""
+    job, jobs = target.job_of(thing), studio.jobs
+    if not job or not studio.session.connected or job in jobs.by_id or job in jobs.ordered:
+        return False
+    return target.growing(thing)
+
+
+def draw_keep(layout, made, job):
+    """The button for what is there already."""
+    if len(made.data.polygons) > 0:
+        layout.operator("dreamcraft3d.keep", icon="DUPLICATE").job = job
 
 
 class DREAMCRAFT3D_PT_progress(SidebarPanel, bpy.types.Panel):
@@ -30,6 +48,10 @@ class DREAMCRAFT3D_PT_progress(SidebarPanel, bpy.types.Panel):
         job = focused(context)
         known = studio.jobs.by_id.get(job)
         fault = studio.jobs.fault(job)
+        if unknown(context.object, studio):
+            box = layout.box()
+            draw_sentence(context, box, UNKNOWN, "ERROR")
+            draw_keep(box, context.object, target.job_of(context.object))
         if job in studio.jobs.ordered:
             layout.label(text=studio.jobs.ordered[job], icon="MESH_ICOSPHERE", translate=False)
             draw_sentence(context, layout, "Waiting for the backend.", "TIME")
@@ -69,8 +91,8 @@ class DREAMCRAFT3D_PT_progress(SidebarPanel, bpy.types.Panel):
         if studio.jobs.may_advance(known.job):
             column.operator("dreamcraft3d.advance", icon="FF").job = known.job
         made = target.find(known.job)
-        if made is not None and target.growing(made) and len(made.data.polygons) > 0:
-            column.operator("dreamcraft3d.keep", icon="DUPLICATE").job = known.job
+        if made is not None and target.growing(made):
+            draw_keep(column, made, known.job)
         active = made is not None and made == context.object
         if active and studio.jobs.may_resume(known.job) and versions.place(made)[0] > 0:
             column.operator("dreamcraft3d.previous_version", icon="TRIA_LEFT")

@@ -115,6 +115,7 @@ WORDS = COMPOSED | {
     "Waiting for the backend.": "백엔드를 기다리는 중입니다.",
     "Nothing is being made. Type what you want, and press Generate.": "만들고 있는 것이 없습니다. 원하는 것을 적고 생성을 누르세요.",
     "The object is brought up to date when nothing edits, renders or bakes it any longer.": "오브젝트의 편집, 렌더, 베이크가 끝나면 오브젝트가 갱신됩니다.",
+    "This backend does not have the job of this object: another one has, or it was deleted. Connect to the other one, or keep what is there.": "이 오브젝트의 작업이 이 백엔드에 없습니다. 다른 백엔드에 있거나 삭제되었습니다. 그 백엔드에 연결하거나, 이대로 남기세요.",
     "What It Learns From": "배우는 그림",
     "Show Colors": "색 보기",
     "Switch this viewport to Material Preview, where the colors of the object can be seen": "이 뷰포트를 오브젝트의 색이 보이는 매테리얼 미리 보기로 바꿉니다",

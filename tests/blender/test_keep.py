@@ -9,6 +9,7 @@ from typing import Any
 import bpy
 import numpy as np
 import pytest
+from fake_layout import draw
 from growing import FACES, JOB, MESH, UV, VERTICES, Growing, positions
 
 from dreamcraft3d_protocol.messages import JobList, JobState
@@ -89,8 +90,6 @@ def test_before_the_first_shape_there_is_nothing_to_keep(blender: Any, part: Par
 
 
 def test_the_button_is_there_while_the_object_grows_and_has_a_shape(painted: Growing, part: Part) -> None:
-    from fake_layout import draw
-
     state = JobState(JOB, "M", "m", "draft", 0, "running", "coarse", 1, 4, 3, 9, 1.0, 9.0, "", None, 1.0)
     painted.studio.jobs.take(JobList((state,)))
     panel = part("panels.progress").DREAMCRAFT3D_PT_progress
@@ -98,3 +97,17 @@ def test_the_button_is_there_while_the_object_grows_and_has_a_shape(painted: Gro
     painted.result()
     painted.sync()
     assert "dreamcraft3d.keep" not in draw(panel).buttons
+
+
+def test_an_object_whose_job_is_not_on_this_backend_says_so_and_can_be_kept(
+    painted: Growing, part: Part, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = part("panels.progress").DREAMCRAFT3D_PT_progress
+    assert "does not have the job" not in " ".join(draw(panel).said)  # no backend has told what it has
+    monkeypatch.setattr(part("core.session").Session, "connected", True)
+    drawn = draw(panel)
+    assert "does not have the job of this object" in " ".join(drawn.said)
+    assert drawn.buttons.count("dreamcraft3d.keep") == 1
+    painted.object.select_set(False)
+    bpy.context.view_layer.objects.active = None
+    assert "does not have the job" not in " ".join(draw(panel).said)
