@@ -16,8 +16,8 @@ import pytest
 
 from dreamcraft3d_protocol.arrays import Arrays
 from dreamcraft3d_protocol.client import Client, Target, local_target
-from dreamcraft3d_protocol.codec import Received
-from dreamcraft3d_protocol.messages import JobState, Message, Submit, Worker
+from dreamcraft3d_protocol.codec import Received, decode
+from dreamcraft3d_protocol.messages import BACKEND_KINDS, JobState, Message, Submit, Worker
 
 TINY = """
 base = "draft"
@@ -145,6 +145,15 @@ def read_until(client: Client, wanted: Callable[[Message], bool], seconds: float
     wait_until(came, seconds)
     end = next(i for i, (message, _) in enumerate(letters) if wanted(message))
     return letters[: end + 1]
+
+
+def said(bare: Any, wanted: type[Message]) -> Any:
+    """The next message of a kind that a bare socket gets."""
+    while True:
+        assert bare.poll(5000), f"no {wanted.__name__} came"
+        message, _ = decode(bare.recv_multipart(), BACKEND_KINDS)
+        if isinstance(message, wanted):
+            return message
 
 
 def is_state(job: str, state: str, **more: Any) -> Callable[[Message], bool]:
