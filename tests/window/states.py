@@ -112,7 +112,7 @@ def states() -> Iterator[Condition]:
 
 
 def connected() -> Iterator[Condition]:
-    """Idle, at work, at rest, with a job that failed, with a worker that cannot compute, lost, and of another version."""
+    """Idle, at work, at rest, with a job that failed or is not there, unable to compute, lost, of another version."""
     from scripted_backend import colour_preview, job_state, mesh_preview
 
     from dreamcraft3d_protocol.messages import Fault, JobList, Refused, Worker
@@ -142,6 +142,9 @@ def connected() -> Iterator[Condition]:
     say(job_state(JOB, "failed", error=died))
     yield lambda: studio().jobs.by_id[JOB].state == "failed"
     yield from shoot("26-job-failed")
+    say(JobList(()))
+    yield lambda: not studio().jobs.by_id
+    yield from shoot("26-not-its-job")
     say(Worker("failed", "", "The worker cannot be started. It ended by itself with status 1."))
     yield lambda: phase() == "failed"
     yield from shoot("27-cannot-compute")

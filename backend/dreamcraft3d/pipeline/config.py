@@ -9,7 +9,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dreamcraft3d.errors import UserError
 
@@ -204,6 +204,7 @@ class TextureSettings(_Settings):
         timesteps_start, timesteps_end: timesteps move from one to the other through the stage.
         alternate: as in the coarse stage.
         breadth: distillation leaves colours broader than so many pixels as they are; 0 leaves none.
+        settling: the share of the stage, at its end, over which ``colour_rate`` falls to nothing.
     """
 
     method: Literal["sds", "vsd", "bsd"] = "bsd"
@@ -232,6 +233,7 @@ class TextureSettings(_Settings):
     weight: float
     smoothness: float
     breadth: Breadth
+    settling: float = Field(0.0, ge=0, le=1)
     views: int
     timesteps_start: Range
     timesteps_end: Range

@@ -111,6 +111,17 @@ def opened(progress: float, until: float) -> float:
     return 1.0 if until <= 0 else min(progress / until, 1.0)
 
 
+def settle(optimizer: torch.optim.Optimizer, progress: float, settling: float) -> None:
+    """Set an optimizer's rates for the step at ``progress`` of a stage: they are what they were made with, and fall to
+    nothing, in a straight line, over the last share ``settling`` of it.
+
+    Adam makes whole steps of whatever wavers, as score distillation does for ever; smaller ones find its middle.
+    """
+    factor = 1.0 if settling <= 0 else min((1 - progress) / settling, 1.0)
+    for group in optimizer.param_groups:
+        group["lr"] = factor * group.setdefault("initial_lr", group["lr"])
+
+
 def view_timesteps(settings: Distillation, count: int, generator: torch.Generator) -> Tensor | None:
     """The 3D prior's own timesteps (count,) int64, where the preset gives it a range of its own; else None."""
     own = settings.view_timesteps

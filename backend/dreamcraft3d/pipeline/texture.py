@@ -30,7 +30,7 @@ from dreamcraft3d.pipeline.learner import Learner
 from dreamcraft3d.pipeline.lessons import AllAround, Lessons, OneByOne
 from dreamcraft3d.pipeline.losses import reference_losses, total
 from dreamcraft3d.pipeline.own_texture import OwnTexture
-from dreamcraft3d.pipeline.stage import Context, joined, random_cameras
+from dreamcraft3d.pipeline.stage import Context, joined, random_cameras, settle
 from dreamcraft3d.priors.base import Adapted, Copied, Guidance
 from dreamcraft3d.priors.memory import LORA_RANK
 from dreamcraft3d.priors.words import identified
@@ -141,9 +141,11 @@ class TextureStage:
 
     def _paint(self, index: int, within: int) -> dict[str, float]:
         """A step of the colours, by its numbers in the stage and in its round."""
+        progress = index / self.steps
+        settle(self.optimizer, progress, self.settings.settling)
         if self.settings.alternate and within % 2 == 0:
             return self._match_reference()
-        return self._distil(index / self.steps)
+        return self._distil(progress)
 
     def _match_reference(self) -> dict[str, float]:
         """A step that looks at the reference alone."""
