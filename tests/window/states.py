@@ -145,7 +145,8 @@ def connected() -> Iterator[Condition]:
     say(JobList(()))
     yield lambda: not studio().jobs.by_id
     yield from shoot("26-not-its-job")
-    say(Worker("failed", "", "The worker cannot be started. It ended by itself with status 1."))
+    ended = "The worker cannot be started. It ended by itself with status 1."
+    say(job_state(JOB, "failed", error=died), Worker("failed", "", ended))
     yield lambda: phase() == "failed"
     yield from shoot("27-cannot-compute")
     server.close()
