@@ -9,16 +9,21 @@ import numpy as np
 
 from dreamcraft3d_protocol.arrays import Array
 
+SIDE = 512
+"""Of what is shown while it is painted, at most: Blender computes a byte of each float, which keeps the artist waiting."""
+
 
 class Pixels:
-    """One texture.
+    """One texture, every second, third... row and column of a large one.
 
     Attributes:
-        height, width: of its picture.
+        height, width: of what is shown.
     """
 
     def __init__(self, picture: Array) -> None:
         """``picture`` is (H, W, 3) uint8, row 0 at the top."""
+        step = -(-max(picture.shape) // SIDE)
+        picture = picture[::step, ::step]
         self.height, self.width, _ = picture.shape
         self._values = np.empty(0, np.float32)
         self._thread = Thread(target=self._make, args=(picture,), name="pixels", daemon=True)

@@ -105,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faces", type=int, default=100_000)
     parser.add_argument(
-        "--textures", type=int, nargs="+", default=[512, 1024], help="pixels of a side; the backend sends 512 at most"
+        "--textures", type=int, nargs="+", default=[512, 1024], help="pixels of a side; the add-on shows 512 at most"
     )
     parser.add_argument("--rounds", type=int, default=40)
     chosen = parser.parse_args()
